@@ -1,0 +1,50 @@
+"""The argv of a Job's container: built by the controller, read by ``fluidctl load`` and ``fluidctl size``.
+
+Like ``result`` it is frozen (version 1): an option may be added with a default, none may change its meaning.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+#: Where Kubernetes reads the termination message from; where the emptyDir for spilled directory names is mounted.
+RESULT_PATH = "/dev/termination-log"
+SPILL_PATH = "/var/spool/fluidctl"
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One mount that the master must have: Alluxio path and the URI in the under storage."""
+
+    path: str
+    uri: str
+
+
+@dataclass(frozen=True)
+class StepCommand:
+    """Everything that one load or size step is told; nothing else reaches the container."""
+
+    step: str  # "load" or "size"
+    masters: tuple[str, ...]  # host:port
+    path: str  # in Alluxio, starts with "/"
+    mounts: tuple[Mount, ...] = ()
+    parallelism: int = 16
+    no_progress_seconds: int = 900
+    directories: tuple[str, ...] = ()  # load only these (a retry of what failed); empty: all
+    evidence: str = ""  # size: what the load's result said
+    accept_unverified: bool = False
+    result_path: str = RESULT_PATH
+    spill_path: str = SPILL_PATH
+
+    def argv(self) -> list[str]:
+        """Return the arguments after ``fluidctl``."""
+        args = [self.step, *_each("--master", self.masters), f"--path={self.path}"]
+        args += _each("--mount", [f"{mount.path}={mount.uri}" for mount in self.mounts])
+        args += [f"--parallelism={self.parallelism}", f"--no-progress-seconds={self.no_progress_seconds}"]
+        args += _each("--directory", self.directories)
+        args += [f"--evidence={self.evidence}"] if self.evidence else []
+        args += ["--accept-unverified"] if self.accept_unverified else []
+        return [*args, f"--result-path={self.result_path}", f"--spill-path={self.spill_path}"]
+
+
+def _each(option: str, values: Sequence[str]) -> list[str]:
+    return [f"{option}={value}" for value in values]

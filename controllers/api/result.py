@@ -1,0 +1,160 @@
+"""The contract between a Job's container and the controller, version 1.
+
+It is frozen: release N+1 must read what a container that release N started will say. So fields are only ever added, a
+reader ignores fields that it does not know, and an exit code keeps its meaning for ever.
+
+A container speaks in three ways:
+
+* its exit code (``Exit``), which alone decides whether a new attempt makes sense;
+* one JSON object, the ``Result``, in the termination message (Kubernetes keeps 4,096 bytes of it; we use 3,500);
+* JSON lines, ``Progress``, on stdout every few seconds, of which only the last matters.
+"""
+
+import enum
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Self
+
+VERSION = 1
+MAX_RESULT_BYTES = 3500
+
+
+class Exit(enum.IntEnum):
+    """What the container's exit code means. 10 to 19 are permanent: the same input would fail again."""
+
+    COMPLETE = 0
+    INTERNAL = 1  # a bug in the container; retried
+    USAGE = 2  # the argv was refused: controller and image do not fit together
+    PATH_NOT_FOUND = 10
+    NOT_A_DIRECTORY = 11
+    PERMISSION_DENIED = 12
+    UNSUPPORTED_MASTER = 13  # another major version, or a protocol that is not Alluxio's
+    MOUNT_MISSING = 14
+    NOT_GRPC = 15  # something answers on this port, but not gRPC (a web port, say)
+    INVALID_PATH = 16
+    UNREACHABLE = 20  # no attempt is charged for it
+    INCOMPLETE = 21
+    NO_PROGRESS = 22
+    TERMINATED = 23
+    MASTER_CHANGED = 24  # restarted, failed over or formatted in mid-step
+
+    @property
+    def permanent(self) -> bool:
+        """Whether the same input would fail in the same way, so that only a change of it helps."""
+        return self is Exit.USAGE or 10 <= self < 20
+
+
+def describe(code: int) -> tuple[str, bool]:
+    """Return the CamelCase reason and whether it is permanent, for any exit code a container can have.
+
+    A code that is not ours (137 for SIGKILL, 255 of Alluxio's shell) is retryable.
+    """
+    try:
+        known = Exit(code)
+    except ValueError:
+        return (f"Signal{code - 128}" if 128 < code < 160 else f"ExitCode{code}"), False
+    return "".join(word.capitalize() for word in known.name.split("_")), known.permanent
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Counts of one namespace. ``directories`` leaves out the dataset's own root, as ``find -mindepth 1`` does."""
+
+    files: int = 0
+    directories: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Master:
+    """Which master answered. ``cluster_id`` survives a restart and changes with a format of the journal."""
+
+    address: str = ""
+    version: str = ""
+    cluster_id: str = ""
+    start_time_ms: int = 0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a container found. ``evidence`` is opaque to the controller, which hands the load's to the size Job."""
+
+    step: str  # "load" or "size"
+    reason: str  # CamelCase
+    message: str = ""  # one sentence for a person, with what to do
+    totals: Totals | None = None
+    master: Master | None = None
+    method: str = ""  # how it was loaded: "SyncMetadata", "ListStatus", "AlluxioCLI"
+    proved: bool = False  # size: completeness was proved, not only assumed
+    failed_directories: tuple[str, ...] = ()
+    failed_count: int = 0  # how many, also where the list above was cut
+    loaded_by_size: int = 0  # files which the load had missed and the count loaded itself
+    seconds: float = 0.0
+    evidence: str = ""  # at most 1,000 bytes
+
+    def to_json(self) -> str:
+        """Return one line of at most ``MAX_RESULT_BYTES`` bytes: lists are cut first, then the message."""
+        shown = self
+        while len((text := _dump(shown)).encode()) > MAX_RESULT_BYTES:
+            if shown.failed_directories:
+                shown = replace(shown, failed_directories=shown.failed_directories[:-1])
+            elif shown.message:
+                shown = replace(shown, message=shown.message[: len(shown.message) // 2])
+            else:
+                raise ValueError("a result does not fit into a termination message even without its lists")
+        return text
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read a result of this or any later release; raise ValueError where it is not one."""
+        data = _load(text)
+        try:
+            made = _known(cls, data)
+            made["totals"] = Totals(**_known(Totals, data["totals"])) if data.get("totals") else None
+            made["master"] = Master(**_known(Master, data["master"])) if data.get("master") else None
+            made["failed_directories"] = tuple(str(name) for name in data.get("failed_directories") or ())
+            return cls(**made)
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"not a result: {error}") from error
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a container is; counted since its start. ``total`` is an estimate, 0 where none is known."""
+
+    step: str
+    files: int = 0
+    directories: int = 0
+    bytes: int = 0
+    total: int = 0
+    files_per_second: float = 0.0
+    message: str = ""
+    seconds: float = 0.0
+
+    def to_json(self) -> str:
+        """Return one line, without its line feed."""
+        return _dump(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read a progress line; raise ValueError where it is not one."""
+        try:
+            return cls(**_known(cls, _load(text)))
+        except (TypeError, AttributeError) as error:
+            raise ValueError(f"not a progress line: {error}") from error
+
+
+def _dump(value: Result | Progress) -> str:
+    return json.dumps({"v": VERSION, "kind": type(value).__name__, **asdict(value)}, separators=(",", ":"))
+
+
+def _load(text: str) -> dict[str, Any]:
+    data = json.loads(text)  # json.JSONDecodeError is a ValueError
+    if not isinstance(data, dict) or "v" not in data:
+        raise ValueError("not a JSON object with a version")
+    return data
+
+
+def _known(kind: type, data: dict[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in fields(kind)}
+    return {name: value for name, value in data.items() if name in names}
