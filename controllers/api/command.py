@@ -1,8 +1,12 @@
 """The argv of a Job's container: built by the controller, read by ``fluidctl load`` and ``fluidctl size``.
 
 Like ``result`` it is frozen (version 1): an option may be added with a default, none may change its meaning.
+
+Directory names are text here and in ``result``: a byte that is not UTF-8, a control character and "%" itself are written
+as "%XX", so that every name has exactly one spelling which survives JSON and a status.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,7 +42,7 @@ class StepCommand:
     def argv(self) -> list[str]:
         """Return the arguments after ``fluidctl``."""
         args = [self.step, *_each("--master", self.masters), f"--path={self.path}"]
-        args += _each("--mount", [f"{mount.path}={mount.uri}" for mount in self.mounts])
+        args += _each("--mount", [json.dumps([mount.path, mount.uri]) for mount in self.mounts])
         args += [f"--parallelism={self.parallelism}", f"--no-progress-seconds={self.no_progress_seconds}"]
         args += _each("--directory", self.directories)
         args += [f"--evidence={self.evidence}"] if self.evidence else []
