@@ -1,0 +1,45 @@
+"""The only place that builds requests for files and folders.
+
+Every request carries ``commonOptions {syncIntervalMs: -1, ttl: -1, ttlAction: FREE}``. A master of 2.9.1 to 2.9.6 takes an
+unset ttl as 0 and an unset action as DELETE, stores both on every inode it loads, and its hourly checker then deletes the
+files from the storage (InodeTtlChecker; seen on 2.9.6). A test pins the bytes.
+"""
+
+from fluidctl.load import alluxio_pb2 as pb
+
+ONCE = pb.ONCE  # a directory that is loaded already is answered from memory
+ALWAYS = pb.ALWAYS  # the storage is listed again; adds, never removes
+NEVER = pb.NEVER
+
+
+def list_status(
+    path: bytes, load: pb.LoadMetadataType = ONCE, *, recursive: bool = False, load_only: bool = False
+) -> pb.ListStatusRequest:
+    """Return the request for one directory or, if ``recursive``, for the tree below it.
+
+    ``load_only``: the master loads and answers nothing (2.5 and later).
+    """
+    options = pb.ListStatusOptions(
+        loadMetadataType=load,
+        commonOptions=_common(),
+        recursive=recursive,
+        loadMetadataOnly=load_only,
+        excludeMountInfo=True,
+    )
+    return pb.ListStatusRequest(path=path, options=options)
+
+
+def get_status(path: bytes, load: pb.LoadMetadataType = ONCE) -> pb.GetStatusRequest:
+    """Return the request for one entry."""
+    options = pb.GetStatusOptions(loadMetadataType=load, commonOptions=_common(), updateTimestamps=False)
+    return pb.GetStatusRequest(path=path, options=options)
+
+
+def sync_metadata(path: bytes) -> pb.SyncMetadataRequest:
+    """Return the request that loads a whole tree by flat listings; Alluxio sets no ttl on this way."""
+    options = pb.SyncMetadataOptions(loadDescendantType=pb.ALL, directoryLoadType=pb.SINGLE_LISTING)
+    return pb.SyncMetadataRequest(path=path, options=options)
+
+
+def _common() -> pb.CommonOptions:
+    return pb.CommonOptions(syncIntervalMs=-1, ttl=-1, ttlAction=pb.FREE)
