@@ -1,0 +1,22 @@
+"""The entry point. Commands that run in a Job are handed over before anything else is imported.
+
+A Job pays for each import with the user's time and the pod's memory, so ``load`` and ``size`` see neither typer, rich nor
+kubernetes. Errors that can be foreseen end in one line on stderr and a code of ``fluidctl.exits``; a traceback is a bug.
+"""
+
+import sys
+from collections.abc import Sequence
+
+JOB_COMMANDS = ("load", "size")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command with the arguments after "fluidctl" and return its exit code."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if args and args[0] in JOB_COMMANDS:
+        from fluidctl.load.main import main as run_step
+
+        return run_step(args)
+    from fluidctl.commands import run
+
+    return run(args)

@@ -1,0 +1,39 @@
+"""The exit codes of the commands that people and Deployments run; those inside a Job are ``controllers.api.result.Exit``."""
+
+import enum
+
+
+class Code(enum.IntEnum):
+    """What a command says by its exit code; a code keeps its meaning for ever. 124 and 130 are the shell's own habits."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    UNREACHABLE = 3
+    CRDS_MISSING = 4
+    NOT_FOUND = 5
+    PORT_TAKEN = 6
+    TIMED_OUT = 124
+    INTERRUPTED = 130
+
+
+#: One sentence each, for docs/cli.md.
+MEANING = {
+    Code.OK: "Done; for `wait` the condition is True, for `demo --once` the Dataset is Ready.",
+    Code.FAILED: "The Dataset is Failed, or the controller had to stop (its Lease was lost, a thread died).",
+    Code.USAGE: "A flag, argument, environment variable or settings file is wrong; nothing was started.",
+    Code.UNREACHABLE: "No kubeconfig, no connection to the cluster, or the cluster refuses this user.",
+    Code.CRDS_MISSING: "The cluster does not know the kind Dataset: `fluidctl crds | kubectl apply --server-side -f -`.",
+    Code.NOT_FOUND: "No such Dataset, or it was deleted while `wait` was waiting.",
+    Code.PORT_TAKEN: "The address of --metrics-bind or --health-bind cannot be listened on.",
+    Code.TIMED_OUT: "`wait --timeout` passed first.",
+    Code.INTERRUPTED: "Ended by Ctrl-C.",
+}
+
+
+class Failure(Exception):
+    """An expected end of a command: one line for a person, and the exit code."""
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(message)
+        self.code = code
