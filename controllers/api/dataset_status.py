@@ -1,0 +1,190 @@
+"""The status of a Dataset: what the controller found and did. Import it from `controllers.api.dataset`."""
+
+import enum
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
+
+from controllers.api.conditions import Condition
+from controllers.api.fluid import UnservedDatasetStatus
+from controllers.api.model import Count, Model, Text, Time
+
+
+class Phase(enum.StrEnum):
+    """A summary for people; the conditions carry the truth."""
+
+    PENDING = "Pending"
+    LOADING_METADATA = "LoadingMetadata"
+    SIZING = "Sizing"
+    READY = "Ready"
+    FAILED = "Failed"
+
+
+class RunStatus(Model):
+    """One pass from changed inputs to Ready. The number only grows."""
+
+    number: Count = Field(default=0, description="Number of the run; 0 before the first.")
+    inputs: str = Field(default="", description="Hash of what decides the content: masters, path, mounts.")
+    start_time: Time = Field(default="", description="When the run began.")
+    reason: str = Field(default="", description="Why it began, for example InputsChanged.")
+
+
+class StepStatus(Model):
+    """What the load and the size step have in common; counts are those of the last result."""
+
+    attempt: Count = Field(default=0, description="Number of the attempt in this run.")
+    failures: Count = Field(default=0, description="Failed attempts in a row.")
+    job_name: str = Field(default="", description="Name of the Job of the attempt.")
+    start_time: Time = Field(default="", description="When the step began.")
+    completion_time: Time = Field(default="", description="When the step succeeded.")
+    last_failure_time: Time = Field(
+        default="", description="When an attempt failed last; the back-off counts from here."
+    )
+    files: Count = Field(default=0, description="Files found.")
+    directories: Count = Field(default=0, description="Directories found, without the root of the dataset.")
+    bytes: Count = Field(default=0, description="Bytes in these files.")
+    last_error: Text = Field(default="", description="What the last failed attempt said.")
+    last_reason: Text = Field(default="", description="Reason of the last failed attempt.")
+
+
+class LoadStatus(StepStatus):
+    """The step that makes the master know the namespace."""
+
+    loader: str = Field(default="", description="Which loader ran.")
+    failed_directories: Annotated[tuple[Text, ...], AfterValidator(lambda names: names[:5])] = Field(
+        default=(), description="Some of the directories that could not be loaded, at most five."
+    )
+    failed_count: Count = Field(default=0, description="How many directories could not be loaded.")
+    evidence: Annotated[str, AfterValidator(lambda text: text if len(text) <= 1000 else "")] = Field(
+        default="", description="What the load hands to the count; opaque."
+    )
+
+
+class SizeStatus(StepStatus):
+    """The step that counts and proves."""
+
+    loaded_by_size: Count = Field(default=0, description="Files that the load had missed and the count loaded itself.")
+    proved: bool = Field(default=False, description="Whether completeness was proved, not only assumed.")
+
+
+class MasterStatus(Model):
+    """The Alluxio master that answered the last step."""
+
+    address: Text = Field(default="", description="host:port.")
+    version: Text = Field(default="", description="Version of Alluxio.")
+    cluster_id: Text = Field(default="", description="Survives a restart, changes when the journal is formatted.")
+    start_time_ms: Count = Field(default=0, description="Start of the master, milliseconds since 1970.")
+
+
+class ProgressStatus(Model):
+    """How far the running step is; written at most every 30 seconds."""
+
+    step: str = Field(default="", description="load or size.")
+    files: Count = Field(default=0, description="Files so far.")
+    directories: Count = Field(default=0, description="Directories so far.")
+    bytes: Count = Field(default=0, description="Bytes so far.")
+    total: Count = Field(default=0, description="Estimate of all files; 0 where there is none.")
+    files_per_second: Count = Field(default=0, description="Rate of late.")
+    message: Text = Field(default="", description="The progress in a few words.")
+    update_time: Time = Field(default="", description="When these numbers were true.")
+
+
+class CacheStatus(Model):
+    """State of the cache, as the master reports it."""
+
+    capacity_bytes: Count = Field(default=0, description="Capacity of all workers.")
+    used_bytes: Count = Field(default=0, description="Bytes that the workers hold, of all datasets of this Alluxio.")
+    cached_percentage: str = Field(default="", description="Used bytes in percent of the dataset's bytes, one decimal.")
+    hit_ratios: dict[str, str] = Field(
+        default={}, description="Cache hits in percent of the reads: total, local, remote."
+    )
+    workers: Count = Field(default=0, description="Live workers.")
+    lost_workers: Count = Field(default=0, description="Lost workers.")
+    update_time: Time = Field(default="", description="When a master last answered.")
+
+
+class VolumeStatus(Model):
+    """The published volume."""
+
+    persistent_volume: str = Field(default="", description="Name of the PersistentVolume.")
+    persistent_volume_claim: str = Field(default="", description="Name of the PersistentVolumeClaim.")
+
+
+class RestoreStatus(Model):
+    """How the restore from a backup went."""
+
+    phase: str = Field(default="", description="Pending, Restoring, Verifying, Restored or Failed.")
+    source: str = Field(default="", description="The backup that was used.")
+    entry_count: Count = Field(default=0, description="Entries that the manifest promises.")
+    restored_entry_count: Count = Field(default=0, description="Entries found after the restore.")
+    checksum: str = Field(default="", description="Checksum of the backup.")
+    start_time: Time = Field(default="", description="When the restore began.")
+    completion_time: Time = Field(default="", description="When it was proved.")
+    reason: str = Field(default="", description="Why it failed.")
+    message: Text = Field(default="", description="What happened, for a person.")
+
+
+def _conditions(value: Any) -> tuple[Condition, ...]:
+    read = []
+    for item in value if isinstance(value, list | tuple) else ():
+        if isinstance(item, Condition):
+            read.append(item)
+        elif isinstance(item, dict) and isinstance(generation := item.get("observedGeneration", 0), int | None):
+            read.append(Condition.from_dict({**item, "observedGeneration": generation}))
+    return tuple(read)
+
+
+def _condition_schema() -> dict[str, Any]:
+    text = {"type": "string"}
+    return {
+        "type": "array",
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+        "items": {
+            "type": "object",
+            "description": "One aspect of the state, in the form of metav1.Condition.",
+            "required": ["type", "status"],
+            "properties": {
+                "type": {**text, "description": "Name of the condition.", "maxLength": 316},
+                "status": {**text, "description": "Whether it holds.", "enum": ["True", "False", "Unknown"]},
+                "reason": {**text, "description": "Why, in one CamelCase word.", "maxLength": 1024},
+                "message": {**text, "description": "Why, for a person.", "maxLength": 32768},
+                "observedGeneration": {"type": "integer", "format": "int64", "description": "Of which spec."},
+                "lastTransitionTime": {**text, "format": "date-time", "description": "Since when."},
+                "lastUpdateTime": {**text, "format": "date-time", "description": "Written by Fluid only."},
+                "lastProbeTime": {**text, "format": "date-time", "description": "Written by Fluid only."},
+            },
+        },
+    }
+
+
+#: metav1.Condition, a map by type; what another hand left unreadable is skipped.
+Conditions = Annotated[
+    tuple[Condition, ...],
+    BeforeValidator(_conditions),
+    PlainSerializer(lambda conditions: [condition.to_dict() for condition in conditions]),
+    WithJsonSchema(_condition_schema()),
+]
+
+
+class DatasetStatus(UnservedDatasetStatus):
+    """What the controller found and did. Everything that decides the next step is here or in the children."""
+
+    phase: Phase | None = Field(default=None, description="Summary: Pending, LoadingMetadata, Sizing, Ready or Failed.")
+    conditions: Conditions = Field(default=(), description="The state in detail.")
+    observed_generation: Count = Field(default=0, description="Generation of the spec that this status belongs to.")
+    last_handled_refresh: str = Field(default="", description="Value of the last refresh annotation that was served.")
+    last_handled_retry: str = Field(default="", description="Value of the last retry annotation that was served.")
+    run: RunStatus = Field(default=RunStatus(), description="The current run.")
+    load: LoadStatus = Field(default=LoadStatus(), description="The load step of the run.")
+    size: SizeStatus = Field(default=SizeStatus(), description="The count step of the run.")
+    master: MasterStatus = Field(default=MasterStatus(), description="The master that answered the last step.")
+    progress: ProgressStatus = Field(default=ProgressStatus(), description="The running step.")
+    file_count: Count | None = Field(default=None, description="Files in the dataset, counted and complete.")
+    ufs_total_bytes: Count | None = Field(default=None, description="Bytes in the dataset, counted and complete.")
+    ufs_total: str = Field(default="", description="ufsTotalBytes for people, for example 443.89MiB.")
+    file_num: str = Field(default="", description="fileCount as text, as Fluid has it.")
+    cache: CacheStatus = Field(default=CacheStatus(), description="State of the cache.")
+    cache_states: dict[str, str] = Field(default={}, description="State of the cache for people, as Fluid has it.")
+    volume: VolumeStatus = Field(default=VolumeStatus(), description="The published volume.")
+    restore: RestoreStatus = Field(default=RestoreStatus(), description="The restore from a backup.")

@@ -1,0 +1,126 @@
+"""The fields of Fluid 1.0 that we read without serving them, so that its objects apply here as they are.
+
+They are in the CRDs, because kubectl refuses a field that no schema knows. What is set of them in a spec is named in
+the condition `Accepted` (reason `UnservedFields`); nothing else ever looks at them.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from controllers.api.model import Model
+
+#: An object of Kubernetes' core API that is handed on unchanged and checked there.
+Opaque = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
+
+
+class User(Model):
+    """A POSIX user and group."""
+
+    uid: int = Field(description="Numeric id of the user.", json_schema_extra={"format": "int64"})
+    gid: int = Field(description="Numeric id of the group.", json_schema_extra={"format": "int64"})
+    user: str = Field(description="Name of the user.")
+    group: str = Field(description="Name of the group.")
+
+
+class SecretKeySelector(Model):
+    """One key of a Secret in the namespace of the object."""
+
+    name: str = Field(description="Name of the Secret.")
+    key: str = Field(default="", description="Key in the Secret.")
+
+
+class EncryptOptionSource(Model):
+    """Where the value of a secret option comes from."""
+
+    secret_key_ref: SecretKeySelector | None = Field(
+        default=None, description="The key of a Secret that holds the value."
+    )
+
+
+class EncryptOption(Model):
+    """A mount option whose value is kept in a Secret."""
+
+    name: str = Field(description="Name of the option, for example s3a.secretKey.")
+    value_from: EncryptOptionSource | None = Field(default=None, description="Where the value is.")
+
+
+class Toleration(Model):
+    """A taint that a pod tolerates, as in PodSpec.tolerations."""
+
+    key: str = Field(default="", description="Key of the taint; empty with operator Exists means every taint.")
+    operator: str = Field(default="", description="Exists or Equal (the default).")
+    value: str = Field(default="", description="Value of the taint, with operator Equal.")
+    effect: str = Field(default="", description="NoSchedule, PreferNoSchedule, NoExecute, or empty for all.")
+    toleration_seconds: int | None = Field(
+        default=None,
+        description="How long a NoExecute taint is tolerated; unset: for ever.",
+        json_schema_extra={"format": "int64"},
+    )
+
+
+class NodeAffinity(Model):
+    """Which nodes may hold the cache."""
+
+    required: Opaque | None = Field(default=None, description="A NodeSelector of core/v1: nodeSelectorTerms.")
+
+
+class RuntimeReference(Model):
+    """A runtime that serves a dataset."""
+
+    name: str = Field(default="", description="Name of the runtime.")
+    namespace: str = Field(default="", description="Namespace of the runtime.")
+    category: str = Field(default="", description="Category, for example Accelerate.")
+    type: str = Field(default="", description="Type, for example alluxio.")
+    master_replicas: int = Field(
+        default=0, description="How many masters it has.", json_schema_extra={"format": "int32"}
+    )
+
+
+class HCFS(Model):
+    """A file system that Hadoop clients can use."""
+
+    endpoint: str = Field(default="", description="Endpoint for Hadoop clients.")
+    underlayer_file_system_version: str = Field(default="", description="Version of the storage below.")
+
+
+class UnservedMountFields(Model):
+    """Fields of one mount."""
+
+    shared: bool = Field(default=False, description="Not served: share the mount between users.")
+
+
+class UnservedRestoreFields(Model):
+    """Fields of dataRestoreLocation."""
+
+    node_name: str = Field(default="", description="Not served: the node that holds a local backup. Use a pvc:// path.")
+
+
+class UnservedDatasetFields(Model):
+    """Fields of the spec of a Dataset."""
+
+    owner: User | None = Field(default=None, description="Not served: who owns the files of the dataset.")
+    node_affinity: NodeAffinity | None = Field(default=None, description="Not served: nodes that hold the cache.")
+    tolerations: tuple[Toleration, ...] = Field(default=(), description="Not served: tolerations of the cache's pods.")
+    runtimes: tuple[RuntimeReference, ...] = Field(default=(), description="Not served: runtimes of the dataset.")
+    placement: str = Field(
+        default="",
+        description="Not served: whether datasets share a node (Exclusive or Shared).",
+        json_schema_extra={"enum": ["Exclusive", "", "Shared"]},
+    )
+    shared_options: dict[str, str] = Field(default={}, description="Not served: options of every mount.")
+    shared_encrypt_options: tuple[EncryptOption, ...] = Field(
+        default=(), description="Not served: options of every mount whose values are in Secrets."
+    )
+
+
+class UnservedDatasetStatus(Model):
+    """Fields of the status of a Dataset that Fluid writes and we do not."""
+
+    mounts: tuple[Opaque, ...] = Field(default=(), description="Written by Fluid only: mounts that are in place.")
+    runtimes: tuple[RuntimeReference, ...] = Field(default=(), description="Written by Fluid only.")
+    hcfs: HCFS | None = Field(default=None, description="Written by Fluid only.")
+    data_load_ref: str = Field(default="", description="Written by Fluid only.")
+    data_backup_ref: str = Field(default="", description="Written by Fluid only.")
+    operation_ref: dict[str, str] = Field(default={}, description="Written by Fluid only: running operations by kind.")
+    dataset_ref: tuple[str, ...] = Field(default=(), description="Written by Fluid only: datasets that mount this one.")

@@ -1,0 +1,83 @@
+"""What all our resources share: the base of the models, lenient reading of a status, and a few exact types.
+
+Attributes are snake_case, the JSON is camelCase. Every field has a description, which becomes `kubectl explain`.
+"""
+
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticUseDefault
+
+from controllers.api.times import epoch
+
+GROUP = "data.fluid.io"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+INT64_MAX = 2**63 - 1
+TEXT_LENGTH = 1024
+
+
+class Model(BaseModel):
+    """Immutable, and tolerant when read: unknown fields are ignored, null reads as absent."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        use_enum_values=False,
+    )
+
+    @classmethod
+    def read(cls, data: object, *, lenient: bool = False) -> Self:
+        """Read the JSON form. Lenient: a field that does not fit reads as its default; never raises then."""
+        if lenient and not isinstance(data, dict):
+            data = {}
+        return cls.model_validate(without_null(data), context={"lenient": lenient})
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _fall_back(cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        try:
+            return handler(value)
+        except ValidationError:
+            if info.context and info.context.get("lenient"):
+                raise PydanticUseDefault from None
+            raise
+
+
+def without_null(value: Any) -> Any:
+    """Return the JSON value without the keys that are null, at any depth: null means absent in Kubernetes."""
+    if isinstance(value, dict):
+        return {key: without_null(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [without_null(item) for item in value]
+    return value
+
+
+def _rfc3339(text: str) -> str:
+    if text and epoch(text) is None:
+        raise ValueError("not a time as in RFC 3339")
+    return text
+
+
+#: A number of things: fits int64, which is what the API server keeps.
+Count = Annotated[int, Field(ge=0, le=INT64_MAX, json_schema_extra={"format": "int64"})]
+#: RFC 3339 with an offset, or "" for not yet.
+Time = Annotated[str, AfterValidator(_rfc3339), Field(json_schema_extra={"format": "date-time"})]
+#: Text from elsewhere (an error, a version): what is longer is cut, so that a status stays small.
+Text = Annotated[
+    str, AfterValidator(lambda text: text[:TEXT_LENGTH]), Field(json_schema_extra={"maxLength": TEXT_LENGTH})
+]
