@@ -1,0 +1,98 @@
+"""Keys that are to be added later: one heap and one timer thread, however many keys wait.
+
+A ``threading.Timer`` per key would be a thread per key (bench/bench_workqueue.py has the figures).
+"""
+
+import heapq
+import itertools
+import math
+import threading
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+from workqueue.clock import Clock
+from workqueue.lanes import Lane
+
+K = TypeVar("K", bound=Hashable)
+
+
+class DelayHeap(Generic[K]):
+    """Hands each key to ``deliver``, on its timer thread and with ``lock`` held, once its time has come.
+
+    The caller holds ``lock`` in ``put``, ``stop`` and ``len()``. Of several requests for one key the earliest time
+    and the most urgent lane count, and it is delivered once.
+    """
+
+    def __init__(self, clock: Clock, lock: threading.Lock, deliver: Callable[[K, Lane], None]) -> None:
+        self._clock = clock
+        self._wake = threading.Condition(lock)
+        self._deliver = deliver
+        self._due: dict[K, tuple[float, Lane]] = {}
+        # A key that was moved to an earlier time leaves its old entry behind: _due alone says what counts. The
+        # counter keeps equal times in order, and keys out of the comparison.
+        self._heap: list[tuple[float, int, K]] = []
+        self._sequence = itertools.count()
+        self._stopped = False
+        self._thread: threading.Thread | None = None
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    @property
+    def alive(self) -> bool:
+        """False once the timer thread has died of an error: from then on no delayed key comes back."""
+        return self._stopped or self._thread is None or self._thread.is_alive()
+
+    def put(self, key: K, seconds: float, lane: Lane) -> None:
+        """Have the key delivered in so many seconds; a later time than the one it already has is ignored."""
+        ready_at = self._clock.monotonic() + seconds
+        known_at, known_lane = self._due.get(key, (math.inf, lane))
+        self._due[key] = (min(ready_at, known_at), min(lane, known_lane))
+        if ready_at >= known_at:
+            return
+        heapq.heappush(self._heap, (ready_at, next(self._sequence), key))
+        self._compact()
+        if self._heap[0][2] == key:
+            self._wake.notify()
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name="workqueue-timer", daemon=True)
+            thread.start()  # where this raises, the next put tries again
+            self._thread = thread
+
+    def stop(self) -> None:
+        """Drop all waiting keys and end the thread."""
+        self._stopped = True
+        self._due.clear()
+        self._heap.clear()
+        self._wake.notify_all()
+
+    def join(self) -> None:
+        """Wait, without the lock, until the thread of a stopped heap has ended."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        with self._wake:
+            while not self._stopped:
+                self._clock.wait(self._wake, self._deliver_due())
+
+    def _deliver_due(self) -> float | None:
+        """Deliver what is due and return the seconds until the next key, None if there is none."""
+        while self._heap:
+            remaining = self._heap[0][0] - self._clock.monotonic()
+            if remaining > 0:
+                return remaining
+            entry = heapq.heappop(self._heap)
+            if self._counts(entry):
+                self._deliver(entry[2], self._due.pop(entry[2])[1])
+        return None
+
+    def _counts(self, entry: tuple[float, int, K]) -> bool:
+        due = self._due.get(entry[2])
+        return due is not None and due[0] == entry[0]
+
+    def _compact(self) -> None:
+        # A resync in ten hours that is moved to the next second, over and over, would leave an entry a second.
+        if len(self._heap) > 2 * len(self._due) + 64:
+            self._heap = [entry for entry in self._heap if self._counts(entry)]
+            heapq.heapify(self._heap)
