@@ -6,7 +6,7 @@ the condition `Accepted` (reason `UnservedFields`); nothing else ever looks at t
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from controllers.api.model import Model
 
@@ -57,6 +57,17 @@ class Toleration(Model):
         description="How long a NoExecute taint is tolerated; unset: for ever.",
         json_schema_extra={"format": "int64"},
     )
+
+
+class LocalObjectReference(Model):
+    """An object in the same namespace."""
+
+    name: str = Field(description="Name of the object.", max_length=253)
+
+
+#: As the models of that name, but kept as written: they are only handed on to a pod.
+RawToleration = Annotated[dict[str, Any], WithJsonSchema(Toleration.model_json_schema())]
+RawReference = Annotated[dict[str, Any], WithJsonSchema(LocalObjectReference.model_json_schema())]
 
 
 class NodeAffinity(Model):
