@@ -1,7 +1,7 @@
 """The entry point. Commands that run in a Job are handed over before anything else is imported.
 
-A Job pays for each import with the user's time and the pod's memory, so ``load`` and ``size`` see neither typer, rich nor
-kubernetes. Errors that can be foreseen end in one line on stderr and a code of ``fluidctl.exits``; a traceback is a bug.
+A Job pays for each import with the user's time and the pod's memory, so ``load`` and ``size`` see neither typer, rich
+nor kubernetes. What can be foreseen to go wrong ends in one line on stderr and a code of ``fluidctl.exits``.
 """
 
 import sys

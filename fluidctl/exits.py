@@ -1,10 +1,10 @@
-"""The exit codes of the commands that people and Deployments run; those inside a Job are ``controllers.api.result.Exit``."""
+"""Exit codes of the commands of people and of the Deployment; those of a Job are ``controllers.api.result.Exit``."""
 
 import enum
 
 
 class Code(enum.IntEnum):
-    """What a command says by its exit code; a code keeps its meaning for ever. 124 and 130 are the shell's own habits."""
+    """What a command says by its exit code; a code keeps its meaning for ever. 124 and 130 are habits of the shell."""
 
     OK = 0
     FAILED = 1
@@ -23,7 +23,7 @@ MEANING = {
     Code.FAILED: "The Dataset is Failed, or the controller had to stop (its Lease was lost, a thread died).",
     Code.USAGE: "A flag, argument, environment variable or settings file is wrong; nothing was started.",
     Code.UNREACHABLE: "No kubeconfig, no connection to the cluster, or the cluster refuses this user.",
-    Code.CRDS_MISSING: "The cluster does not know the kind Dataset: `fluidctl crds | kubectl apply --server-side -f -`.",
+    Code.CRDS_MISSING: "The cluster does not know the kind Dataset: see `fluidctl crds --help`.",
     Code.NOT_FOUND: "No such Dataset, or it was deleted while `wait` was waiting.",
     Code.PORT_TAKEN: "The address of --metrics-bind or --health-bind cannot be listened on.",
     Code.TIMED_OUT: "`wait --timeout` passed first.",

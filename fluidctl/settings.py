@@ -28,8 +28,8 @@ _HELP = {
     "job_cpu": "CPU request of a Job.",
     "job_memory": "Memory request and limit of a Job.",
     "allowed_masters": "Hosts that Datasets may name as masters: suffixes and CIDRs, comma-separated. Default: any.",
-    "allow_local_ufs": "Allow mounts of local paths. A tenant could then read the masters' disks: for one machine only.",
-    "volume": "YAML file with driver, attributes and mountOptions of the PersistentVolumes. Default: Alluxio's CSI driver.",
+    "allow_local_ufs": "Allow mounts of local paths: every tenant could then read the masters' disks.",
+    "volume": "YAML file with driver, attributes and mountOptions of the volumes. Default: Alluxio's CSI driver.",
     "leader_elect": "Take part in leader election. Without it there must be one controller only.",
     "lease_name": "Name of the Lease.",
     "lease_namespace": "Namespace of the Lease. Default: the pod's own, else default.",
@@ -49,7 +49,7 @@ _FLAGS = {"volume": "volume-profile"}
 
 @dataclass(frozen=True)
 class Setting:
-    """One flag. ``kind`` is str, int, float or bool, or tuple for a comma-separated list; ``default`` as a flag takes it."""
+    """One flag. ``kind`` is the type of the field; ``default`` is written as the flag takes it (a,b for a tuple)."""
 
     field: str
     flag: str
@@ -72,7 +72,7 @@ def _setting(name: str, default: Any) -> Setting:
 
 
 def to_config(values: Mapping[str, Any]) -> ControllerConfig:
-    """Return the configuration for values by field name, as the flags gave them; a Failure names the flag that is wrong."""
+    """Return the configuration for values by field name, as the flags gave them; a Failure names the wrong flag."""
     made = {setting.field: _read(setting, values[setting.field]) for setting in settings() if setting.field in values}
     return ControllerConfig(**made)
 

@@ -1,0 +1,217 @@
+"""A Dataset as people read it: pure functions from the object to lines or to a rich table. Nothing is fetched or printed.
+
+A status may hold anything that another hand wrote there, so it is read leniently: what does not fit is not shown.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+from controllers.api.conditions import RECONCILING, STALLED, TRUE, UNKNOWN, Condition, find
+from controllers.api.dataset import parse_status, printable_bytes
+from controllers.api.dataset_status import DatasetStatus, Phase
+from controllers.api.times import epoch
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+Dataset = Mapping[str, Any]
+
+_NOTHING = "-"
+_HEADER = ["NAME", "PHASE", "FILES", "SIZE", "CACHED", "PROGRESS", "AGE"]
+#: Abnormal-true conditions say for machines what phase and Ready say for people.
+_FOR_MACHINES = (RECONCILING, STALLED)
+_PHASE_STYLE = {Phase.READY: "bold green", Phase.FAILED: "bold red"}
+
+
+def read(dataset: Dataset) -> DatasetStatus:
+    """Return the status with every text fit for a terminal: a tenant's words must not move somebody's cursor."""
+    return parse_status({"status": _printable(dataset.get("status"))})
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return "".join(letter if letter.isprintable() else " " for letter in value)
+    if isinstance(value, dict):
+        return {key: _printable(item) for key, item in value.items()}
+    return [_printable(item) for item in value] if isinstance(value, list) else value
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time in at most two units, as kubectl does: 45s, 3m20s, 2h5m, 3d4h."""
+    left, parts = max(int(seconds), 0), []
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
+        count, left = divmod(left, length)
+        parts.append((count, unit))
+    first = next((index for index, (count, _) in enumerate(parts) if count), len(parts) - 1)
+    return "".join(f"{count}{unit}" for count, unit in parts[first : first + 2] if count) or "0s"
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the rows as lines with aligned columns, three spaces between them, without spaces at the end."""
+    widths = [max(map(len, column)) for column in zip_longest(*rows, fillvalue="")]
+    return ["   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip() for row in rows]
+
+
+def listing(datasets: Iterable[Dataset], now: float, *, wide: bool = False, namespaces: bool = False) -> list[str]:
+    """Return a header and a line for each Dataset, by namespace and name. ``now`` in seconds since the epoch."""
+    rows = [(["NAMESPACE"] if namespaces else []) + _HEADER + (["MESSAGE"] if wide else [])]
+    for dataset in sorted(datasets, key=_full_name):
+        status, metadata = read(dataset), dataset["metadata"]
+        row = [metadata.get("namespace", "")] if namespaces else []
+        row += [metadata["name"], status.phase or Phase.PENDING, *_numbers(status), progress(status) or _NOTHING]
+        row.append(_since(metadata.get("creationTimestamp"), now))
+        rows.append(row + ([message(status) or _NOTHING] if wide else []))
+    return columns(rows)
+
+
+def _full_name(dataset: Dataset) -> tuple[str, str]:
+    return dataset["metadata"].get("namespace", ""), dataset["metadata"]["name"]
+
+
+def _numbers(status: DatasetStatus) -> list[str]:
+    files = _NOTHING if status.file_count is None else f"{status.file_count:,}"
+    size = _NOTHING if status.ufs_total_bytes is None else printable_bytes(status.ufs_total_bytes)
+    cached = f"{status.cache.cached_percentage}%" if status.cache.cached_percentage else _NOTHING
+    return [files, size, cached]
+
+
+def _since(time: str | None, now: float) -> str:
+    then = epoch(time)
+    return _NOTHING if then is None else duration(now - then)
+
+
+def message(status: DatasetStatus) -> str:
+    """Return the sentence that explains why the Dataset is not Ready, or says that it is."""
+    ready = find(status.conditions, "Ready")
+    return ready.message or ready.reason if ready else ""
+
+
+def progress(status: DatasetStatus) -> str:
+    """Return how far the running step is, in a few words; empty where none runs."""
+    done, total = status.progress.files, _total(status)
+    if not status.progress.update_time:
+        return ""
+    share = f"{done:,} of {total:,} files ({min(done / total, 1):.0%})" if total else f"{done:,} files"
+    return f"{share}, {status.progress.files_per_second:,}/s" if status.progress.files_per_second else share
+
+
+def _total(status: DatasetStatus) -> int:
+    return status.progress.total or (status.load.files if status.phase is Phase.SIZING else 0)
+
+
+def elapsed(status: DatasetStatus, now: float) -> float:
+    """Return the seconds since the run began, or that it took, where it is over."""
+    start, end = epoch(status.run.start_time), epoch(status.size.completion_time)
+    if start is None:
+        return 0.0
+    return max((end if end is not None and status.phase is Phase.READY else now) - start, 0.0)
+
+
+def describe(dataset: Dataset, now: float) -> list[str]:
+    """Return everything that a person wants to know of one Dataset: summary, steps, conditions."""
+    status, metadata = read(dataset), dataset["metadata"]
+    files, size, cached = _numbers(status)
+    exact = "" if status.ufs_total_bytes is None else f" ({status.ufs_total_bytes:,} bytes)"
+    summary = [
+        ("Name", f"{metadata.get('namespace', '')}/{metadata['name']}"),
+        ("Phase", f"{status.phase or Phase.PENDING}, {duration(elapsed(status, now))} in run {status.run.number}"),
+        ("Message", message(status)),
+        ("Files", files),
+        ("Size", size + exact),
+        ("Cached", cached + (f", {status.cache.workers} workers" if status.cache.update_time else "")),
+        ("Progress", progress(status)),
+        ("Load", _step(status.load)),
+        ("Not loaded", ", ".join(status.load.failed_directories)),
+        ("Count", _step(status.size)),
+        ("Master", f"{status.master.address} {status.master.version}".strip()),
+        ("Volume", _volume(dataset, status)),
+    ]
+    table = [["TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"], *_condition_rows(status, now)]
+    lines = columns([(f"{name}:", text) for name, text in summary if text not in ("", _NOTHING)])
+    return [*lines, "Conditions:", *(f"  {line}" for line in columns(table))]
+
+
+def _step(step: Any) -> str:
+    if not step.attempt:
+        return ""
+    state = "done" if step.completion_time else step.last_error or step.last_reason or "running"
+    return f"attempt {step.attempt} ({step.job_name}): {state}"
+
+
+def _volume(dataset: Dataset, status: DatasetStatus) -> str:
+    claim = status.volume.persistent_volume_claim
+    return f"claim {dataset['metadata'].get('namespace', '')}/{claim}" if claim else ""
+
+
+def _condition_rows(status: DatasetStatus, now: float) -> list[list[str]]:
+    return [
+        [item.type, item.status, item.reason, _since(item.last_transition_time, now), item.message]
+        for item in status.conditions
+    ]
+
+
+def changes(before: Dataset | None, after: Dataset, now: float) -> list[str]:
+    """Return what a log should say about the step from one state to the next: a line for each change that matters."""
+    old, new = read(before or {}), read(after)
+    lines = []
+    if before is None or new.phase is not old.phase:
+        lines.append(f"{new.phase or Phase.PENDING}: {message(new)}".removesuffix(": "))
+    lines += [_condition_line(item) for item in new.conditions if _is_news(find(old.conditions, item.type), item)]
+    if (text := progress(new)) and text != progress(old):
+        lines.append(text)
+    return [f"{duration(elapsed(new, now)):>6}  {line}" for line in lines]
+
+
+def _is_news(old: Condition | None, new: Condition) -> bool:
+    if new.type in _FOR_MACHINES or (old is None and new.status == UNKNOWN):
+        return False
+    return old is None or (old.status, old.reason) != (new.status, new.reason)
+
+
+def _condition_line(condition: Condition) -> str:
+    head = f"{condition.type}={condition.status} {condition.reason}".rstrip()
+    return f"{head}: {condition.message}" if condition.message else head
+
+
+def panel(dataset: Dataset | None, name: str, now: float) -> "RenderableType":
+    """Return the live table of ``wait`` and ``demo``: phase, elapsed, progress and the conditions as they turn."""
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.text import Text
+
+    if dataset is None:
+        return Text(f"{name}: waiting for it to appear")
+    status = read(dataset)
+    phase = status.phase or Phase.PENDING
+    files, size, _ = _numbers(status)
+    known = [f"{files} files"] if files != _NOTHING else []
+    known += [size] if size != _NOTHING else []
+    facts = [duration(elapsed(status, now)), *([progress(status)] if progress(status) else known)]
+    head = Text.assemble(
+        (name, "bold"), "  ", (str(phase), _PHASE_STYLE.get(phase, "bold yellow")), "  ", " · ".join(facts)
+    )
+    total = _total(status)
+    running = phase in (Phase.LOADING_METADATA, Phase.SIZING)
+    bar = ProgressBar(
+        total=total or 1,
+        completed=min(status.progress.files, total) if running else phase is Phase.READY,
+        width=60,
+        pulse=running and not total,
+    )
+    return Group(head, bar, _condition_table(status, now))
+
+
+def _condition_table(status: DatasetStatus, now: float) -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    style = {TRUE: "green", UNKNOWN: "dim"}
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title in ("CONDITION", "STATUS", "REASON", "SINCE", "MESSAGE"):
+        table.add_column(title, overflow="fold")
+    for type_, state, *rest in _condition_rows(status, now):
+        if type_ not in _FOR_MACHINES:
+            table.add_row(type_, Text(state, style.get(state, "yellow")), *map(Text, rest))
+    return table
