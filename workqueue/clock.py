@@ -21,7 +21,8 @@ class Clock(Protocol):
     def wait(self, condition: threading.Condition, timeout: float | None) -> bool:
         """Wait on a condition whose lock the caller holds, at most ``timeout`` seconds; None is without end.
 
-        False means that the time is up. As with any condition, True does not mean that the awaited thing is so.
+        False means that the time is up. True means nothing but that the thread woke: as with any condition, call it in
+        a loop that looks at what it waits for.
         """
         ...
 
@@ -53,9 +54,9 @@ class _Waiter:
 class FakeClock:
     """A clock for tests. Time moves in ``advance`` alone, and with it every thread that waits by this clock.
 
-    When ``advance`` returns, each thread whose timeout has passed has woken and has done all that it does before it
-    gives up the lock of its condition. So a test asserts right after it, with no sleep and no polling. What a thread
-    does outside that lock is not covered: wait for its result, or for its next wait with ``block_until``.
+    When ``advance`` returns, each waiting thread has woken at each deadline on the way, and has done all that it does
+    before it gives up the lock of its condition. So a test asserts right after it, with no sleep and no polling. What
+    a thread does outside that lock is not covered: wait for its result, or for its next wait with ``block_until``.
     """
 
     def __init__(self, start: float = 1_700_000_000.0) -> None:
@@ -93,20 +94,16 @@ class FakeClock:
         return self.monotonic() < deadline
 
     def advance(self, seconds: float) -> None:
-        """Move both times forward, stopping at each deadline on the way, so that timers fire in order and on time.
+        """Move both times forward, from deadline to deadline, so that timers fire in order and on time.
 
-        Must not be called by a thread that holds a lock which a waiting thread needs.
+        The caller must not hold a lock that a waiting thread needs.
         """
         if seconds < 0:
             raise ValueError("monotonic time does not go back; jump() moves the wall clock")
         target = self.monotonic() + seconds
-        while due := self._step(target):
-            for waiter in due:
-                with waiter.condition:
-                    waiter.condition.notify_all()
-                waiter.woken.wait()
-                with waiter.condition:  # free again once the thread waits anew or has left
-                    pass
+        self._wake_all()
+        while self._step(target):
+            self._wake_all()
 
     def jump(self, seconds: float) -> None:
         """Set the wall clock forward or back, as an operator or NTP would; monotonic time does not move."""
@@ -118,8 +115,21 @@ class FakeClock:
         with self._changed:
             self._changed.wait_for(lambda: len(self._waiters) >= waiters)
 
-    def _step(self, target: float) -> list[_Waiter]:
+    def _step(self, target: float) -> bool:
+        """Move to the next deadline or to the target; return whether a thread is due there."""
         with self._lock:
             earliest = min((waiter.deadline for waiter in self._waiters), default=math.inf)
             self._monotonic = min(max(earliest, self._monotonic), target)
-            return [waiter for waiter in self._waiters if waiter.deadline <= self._monotonic]
+            return earliest <= self._monotonic
+
+    def _wake_all(self) -> None:
+        # Not only those that are due: one that was notified a moment ago (of an earlier timer, say) may not have run
+        # yet, and would see the new time before it has set its deadline by the old one.
+        with self._lock:
+            waiters = list(self._waiters)
+        for waiter in waiters:
+            with waiter.condition:
+                waiter.condition.notify_all()
+            waiter.woken.wait()
+            with waiter.condition:  # free again once the thread waits anew or has left
+                pass

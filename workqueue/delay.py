@@ -32,8 +32,12 @@ class DelayHeap(Generic[K]):
         # counter keeps equal times in order, and keys out of the comparison.
         self._heap: list[tuple[float, int, K]] = []
         self._sequence = itertools.count()
+        self._running = False
         self._stopped = False
-        self._thread: threading.Thread | None = None
+        self._thread = threading.Thread(target=self._run, name="workqueue-timer", daemon=True)
+        with self._wake:
+            self._thread.start()
+            self._wake.wait_for(lambda: self._running)  # from here on it waits by the clock: no race with its start
 
     def __len__(self) -> int:
         return len(self._due)
@@ -41,7 +45,7 @@ class DelayHeap(Generic[K]):
     @property
     def alive(self) -> bool:
         """False once the timer thread has died of an error: from then on no delayed key comes back."""
-        return self._stopped or self._thread is None or self._thread.is_alive()
+        return self._stopped or self._thread.is_alive()
 
     def put(self, key: K, seconds: float, lane: Lane) -> None:
         """Have the key delivered in so many seconds; a later time than the one it already has is ignored."""
@@ -54,10 +58,6 @@ class DelayHeap(Generic[K]):
         self._compact()
         if self._heap[0][2] == key:
             self._wake.notify()
-        if self._thread is None:
-            thread = threading.Thread(target=self._run, name="workqueue-timer", daemon=True)
-            thread.start()  # where this raises, the next put tries again
-            self._thread = thread
 
     def stop(self) -> None:
         """Drop all waiting keys and end the thread."""
@@ -68,11 +68,12 @@ class DelayHeap(Generic[K]):
 
     def join(self) -> None:
         """Wait, without the lock, until the thread of a stopped heap has ended."""
-        if self._thread is not None:
-            self._thread.join()
+        self._thread.join()
 
     def _run(self) -> None:
         with self._wake:
+            self._running = True
+            self._wake.notify()
             while not self._stopped:
                 self._clock.wait(self._wake, self._deliver_due())
 

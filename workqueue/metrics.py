@@ -26,8 +26,20 @@ class QueueMetrics(Protocol):
         """``add_after`` or ``add_rate_limited`` was called, whatever the delay: ``workqueue_retries_total``."""
 
 
-class NoMetrics(QueueMetrics):
+class NoMetrics:
     """Counts nothing."""
+
+    def add(self) -> None:
+        """Ignore it."""
+
+    def get(self, queue_seconds: float) -> None:
+        """Ignore it."""
+
+    def done(self, work_seconds: float) -> None:
+        """Ignore it."""
+
+    def retry(self) -> None:
+        """Ignore it."""
 
 
 @dataclass(frozen=True)
