@@ -45,7 +45,7 @@ class ControlPlane:
     """Context manager: a control plane with its own temporary directory, ports and identities.
 
     Attributes:
-        url: of the API server, https. kubeconfig: of a member of system:masters. directory: logs, data, HOME of kubectl.
+        url: of the API server, https. directory: logs, data, HOME of kubectl.
     """
 
     def __init__(self, manifests: Sequence[Path] = ()) -> None:
@@ -90,7 +90,7 @@ class ControlPlane:
         return os.environ | {"KUBECONFIG": str(self.kubeconfig), "HOME": str(self.directory)}
 
     def token_kubeconfig(self, namespace: str, service_account: str, seconds: int = 3600) -> Path:
-        """Return a kubeconfig with a token of a ServiceAccount, by TokenRequest: the rights that a pod of it would have."""
+        """Return a kubeconfig with a token of a ServiceAccount, by TokenRequest: with the rights of its pods."""
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token"
         answer = self.request("POST", path, {"spec": {"expirationSeconds": seconds}})
         target = self.directory / f"{namespace}-{service_account}.kubeconfig"
@@ -178,7 +178,10 @@ class ControlPlane:
 
     def _run(self, stack: ExitStack, name: str, options: dict[str, Any]) -> Process:
         """Start a program; the stack stops them in reverse: without etcd the API server would not hear SIGTERM."""
-        command = [binaries.program(name), *(f"--{option}={value}" for option, value in options.items())]
+        command: list[str | Path] = [
+            binaries.program(name),
+            *(f"--{option}={value}" for option, value in options.items()),
+        ]
         process = Process(command, self.directory / f"{name}.log", os.environ | {"HOME": str(self.directory)})
         stack.callback(process.stop)
         return process

@@ -63,7 +63,7 @@ class Process:
             os.killpg(self.pid, number)
 
     def wait_ready(self, ready: Callable[[], bool], seconds: float) -> None:
-        """Return once ``ready()`` is true; it is asked every 50 ms. Raise StartFailed if the program ends or is late."""
+        """Return once ``ready()`` is true; asked every 50 ms. Raise StartFailed if the program ends or is late."""
         deadline = time.monotonic() + seconds
         while not ready():
             if not self.running():
