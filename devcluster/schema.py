@@ -1,0 +1,76 @@
+"""What a server does with a custom resource's OpenAPI schema: prune, default, validate. CEL rules are not evaluated."""
+
+import copy
+import json
+from typing import Any
+
+import jsonschema
+
+_KEEP = ("apiVersion", "kind", "metadata")
+
+
+def admitted(schema: dict[str, Any], value: Any, top: bool = True) -> Any:
+    """Return a copy without unknown fields and without nulls where a default stands in, with the defaults filled in."""
+    if isinstance(value, list):
+        return [admitted(schema.get("items", {}), item, False) for item in value]
+    if not isinstance(value, dict):
+        return value
+    known, rest = schema.get("properties", {}), schema.get("additionalProperties")
+    free = schema.get("x-kubernetes-preserve-unknown-fields") or rest is True
+    result = {}
+    for name, item in value.items():
+        inner = known.get(name, rest if isinstance(rest, dict) else None)
+        if free and inner is None or top and name in _KEEP:
+            result[name] = copy.deepcopy(item)
+        elif inner is not None and not (item is None and not inner.get("nullable") and "default" in inner):
+            result[name] = admitted(inner, item, False)
+    for name, inner in known.items():
+        if name not in result and "default" in inner:
+            result[name] = admitted(inner, copy.deepcopy(inner["default"]), False)
+    return result
+
+
+def validator(schema: dict[str, Any]) -> jsonschema.Draft4Validator:
+    """Return what ``errors`` needs, to be made once for a schema."""
+    return jsonschema.Draft4Validator(_plain(schema))
+
+
+def errors(check: jsonschema.Draft4Validator, value: Any) -> list[dict[str, str]]:
+    """Return what is wrong as causes of a metav1.Status (field, message, reason), in the server's words where short."""
+    found = check.iter_errors(value)
+    return [cause for error in sorted(found, key=lambda error: error.json_path) for cause in _causes(error)]
+
+
+def _causes(error: jsonschema.ValidationError) -> list[dict[str, str]]:
+    field, value = error.json_path.removeprefix("$").removeprefix("."), json.dumps(error.instance)
+    rule: Any = error.validator_value
+    if error.validator == "required":
+        present: Any = error.instance
+        names = [name for name in rule if name not in present]
+        return [_cause("FieldValueRequired", f"{field}.{name}".strip("."), "Required value") for name in names]
+    if error.validator == "enum":
+        allowed = ", ".join(json.dumps(choice) for choice in rule)
+        message = f"Unsupported value: {value}: supported values: {allowed}"
+        return [_cause("FieldValueNotSupported", field, message)]
+    if error.validator == "type":
+        text = f"Invalid value: {value}: {field} in body must be of type {rule}"
+        return [_cause("FieldValueTypeInvalid", field, text)]
+    return [_cause("FieldValueInvalid", field, f"Invalid value: {value}: {error.message}")]
+
+
+def _cause(reason: str, field: str, message: str) -> dict[str, str]:
+    return {"reason": reason, "field": field, "message": message}
+
+
+def _plain(schema: Any) -> Any:
+    """Return the schema in the words of JSON Schema draft 4, which has no nullable and no int-or-string."""
+    if isinstance(schema, list):
+        return [_plain(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    plain = {name: _plain(item) for name, item in schema.items()}
+    if schema.get("x-kubernetes-int-or-string"):
+        plain["type"] = ["integer", "string"]
+    elif schema.get("nullable") is True:
+        plain["type"] = [schema["type"], "null"]
+    return plain
