@@ -1,0 +1,167 @@
+"""One GET of a master's web port, with limits that hold against a server that hangs, drips, floods or redirects."""
+
+import http.client
+import ipaddress
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+CONNECT_SECONDS = 3.0
+TOTAL_SECONDS = 10.0
+MAX_BODY_BYTES = 4 * 1024 * 1024
+
+
+class HttpError(Exception):
+    """No usable answer. ``str()`` is a short text of ours that quotes nothing of what the server sent.
+
+    ``answered``: something is there, but it does not speak HTTP within our limits.
+    """
+
+    def __init__(self, text: str, *, answered: bool = False) -> None:
+        super().__init__(text)
+        self.answered = answered
+
+
+class HttpTransport(Protocol):
+    """How requests reach the masters. Both methods return or raise within a bounded time."""
+
+    def get(self, host: str, port: int, path: str) -> tuple[int, bytes]:
+        """Return status and body as they came, a redirect too; raise HttpError."""
+
+    def accepts(self, host: str, port: int) -> bool | None:
+        """Return whether a TCP connection is accepted there, or None where that cannot be told from here."""
+
+
+@dataclass(frozen=True)
+class DirectTransport:
+    """Plain sockets: no proxy of the environment, no redirect followed, a new connection for each request.
+
+    The limits cover everything except the look-up of the name, which the resolver's own time-outs bound.
+    """
+
+    connect_seconds: float = CONNECT_SECONDS
+    total_seconds: float = TOTAL_SECONDS
+    max_body_bytes: int = MAX_BODY_BYTES
+
+    def get(self, host: str, port: int, path: str) -> tuple[int, bytes]:
+        """See HttpTransport."""
+        try:
+            deadline = time.monotonic() + self.total_seconds
+            with _connect(host, port, self.connect_seconds) as sock:
+                sock.deadline = deadline
+                return self._exchange(sock, host, port, path)
+        except TimeoutError as error:
+            raise HttpError("no answer in time") from error
+        except OSError as error:
+            raise HttpError((error.strerror or type(error).__name__).lower()) from error
+        except (http.client.HTTPException, ValueError) as error:
+            raise HttpError("it does not speak HTTP", answered=True) from error
+
+    def _exchange(self, sock: "_DeadlineSocket", host: str, port: int, path: str) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection(host, port)
+        connection.sock = sock
+        connection.request("GET", path, headers={"Accept": "application/json", "Connection": "close"})
+        response = connection.getresponse()
+        body = response.read(self.max_body_bytes + 1)
+        if len(body) > self.max_body_bytes:
+            raise HttpError(f"its answer is larger than {self.max_body_bytes} bytes", answered=True)
+        return response.status, body
+
+    def accepts(self, host: str, port: int) -> bool | None:
+        """See HttpTransport."""
+        try:
+            _connect(host, port, self.connect_seconds).close()
+        except OSError:
+            return False
+        return True
+
+
+@dataclass(frozen=True)
+class ServiceProxyTransport:
+    """Requests through the API server, for a controller that runs outside of the cluster.
+
+    ``request(path)`` sends a GET to the API server, keeps to the same limits of time and size, and returns status and
+    body or raises HttpError. A name that does not belong to a cluster (an address, localhost) goes to ``direct``.
+    """
+
+    request: Callable[[str], tuple[int, bytes]]
+    direct: HttpTransport = DirectTransport()
+
+    def get(self, host: str, port: int, path: str) -> tuple[int, bytes]:
+        """See HttpTransport."""
+        target = proxy_path(host, port)
+        if target is None:
+            return self.direct.get(host, port, path)
+        status, body = self.request(target + path)
+        if status in (404, 502, 503, 504):  # a Status of the API server: no such service, no endpoint, no answer
+            raise HttpError(f"the API server cannot reach it (HTTP {status})")
+        return status, body
+
+    def accepts(self, host: str, port: int) -> bool | None:
+        """See HttpTransport. The API server proxies HTTP alone: of another port nothing can be told."""
+        return self.direct.accepts(host, port) if proxy_path(host, port) is None else None
+
+
+def proxy_path(host: str, port: int) -> str | None:
+    """Return the API server's proxy path for a name of the cluster DNS, or None where it is not one.
+
+    ``service.namespace[.svc…]`` and ``pod.service.namespace.svc…`` (Kubernetes DNS specification 1.1).
+    """
+    labels = host.split(".")
+    if host.replace(".", "").isdecimal() or ":" in host or len(labels) < 2:
+        return None
+    if len(labels) == 2 or labels[2] == "svc":
+        return f"/api/v1/namespaces/{labels[1]}/services/{labels[0]}:{port}/proxy"
+    if len(labels) > 3 and labels[3] == "svc":
+        return f"/api/v1/namespaces/{labels[2]}/pods/{labels[0]}:{port}/proxy"
+    return None
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Return host and port of ``host:port`` or ``[v6]:port``; raise ValueError where it is neither."""
+    host, _, port = address.rpartition(":")
+    bare = str(ipaddress.IPv6Address(host[1:-1])) if host.startswith("[") and host.endswith("]") else host
+    if not bare or (":" in bare and bare == host) or not port.isascii() or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"{address!r} is not host:port")
+    return bare, int(port)
+
+
+class _DeadlineSocket(socket.socket):
+    """A socket whose reads and writes together end at a deadline: a time-out alone begins anew with every byte."""
+
+    deadline = 0.0
+
+    def recv_into(self, *args: Any) -> int:
+        self._restart()
+        return super().recv_into(*args)
+
+    def sendall(self, *args: Any) -> None:
+        self._restart()
+        super().sendall(*args)
+
+    def _restart(self) -> None:
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self.settimeout(left)
+
+
+def _connect(host: str, port: int, seconds: float) -> _DeadlineSocket:
+    """Connect to the first of the host's addresses that accepts, all of them together within the seconds."""
+    end, last = time.monotonic() + seconds, OSError("no address")
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (socket.gaierror, UnicodeError) as error:
+        raise OSError(0, "the name cannot be resolved") from error
+    for family, kind, protocol, _, address in found:
+        sock = _DeadlineSocket(family, kind, protocol)
+        try:
+            sock.settimeout(max(0.01, end - time.monotonic()))
+            sock.connect(address)
+            return sock
+        except OSError as error:
+            sock.close()
+            last = error
+    raise last
