@@ -4,11 +4,23 @@ The models are the source of the CRD (`controllers.api.crd`) and of `kubectl exp
 printable forms beside them (`ufsTotal`, `fileNum`, `cacheStates`) are what users of Fluid know.
 """
 
-import enum
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
+from controllers.api.dataset_spec import (
+    AccessMode,
+    AlluxioSpec,
+    DatasetSpec,
+    Loader,
+    LoadSpec,
+    MountSpec,
+    OnRestoreFailure,
+    PodTemplate,
+    Publish,
+    RestoreSpec,
+    VolumeSpec,
+)
 from controllers.api.dataset_status import (
     CacheStatus,
     DatasetStatus,
@@ -22,16 +34,8 @@ from controllers.api.dataset_status import (
     StepStatus,
     VolumeStatus,
 )
-from controllers.api.fluid import (
-    EncryptOption,
-    Opaque,
-    RawReference,
-    RawToleration,
-    UnservedDatasetFields,
-    UnservedMountFields,
-    UnservedRestoreFields,
-)
-from controllers.api.model import Model
+from controllers.api.fluid import UnservedDatasetFields, UnservedMountFields, UnservedRestoreFields
+from controllers.api.model import Model, normal_path
 
 __all__ = [
     "AccessMode", "AlluxioSpec", "CacheStatus", "DatasetSpec", "DatasetStatus", "LoadSpec", "LoadStatus", "Loader",
@@ -55,195 +59,6 @@ class SpecError(Exception):
         self.message = message
         self.reason = reason
         self.permanent = permanent
-
-
-class Loader(enum.StrEnum):
-    """How metadata is loaded."""
-
-    GRPC = "Grpc"
-    ALLUXIO_CLI = "AlluxioCLI"
-
-
-class Publish(enum.StrEnum):
-    """When PV and PVC appear."""
-
-    AFTER_LOAD = "AfterLoad"
-    AFTER_VERIFY = "AfterVerify"
-    IMMEDIATELY = "Immediately"
-
-
-class OnRestoreFailure(enum.StrEnum):
-    """What follows a restore that did not succeed."""
-
-    FAIL = "Fail"
-    LOAD_FROM_UFS = "LoadFromUFS"
-
-
-class AccessMode(enum.StrEnum):
-    """Access modes of a PersistentVolumeClaim."""
-
-    READ_ONLY_MANY = "ReadOnlyMany"
-    READ_WRITE_MANY = "ReadWriteMany"
-    READ_WRITE_ONCE = "ReadWriteOnce"
-    READ_WRITE_ONCE_POD = "ReadWriteOncePod"
-
-
-class MountSpec(UnservedMountFields):
-    """One directory of a storage, and where it appears in the dataset."""
-
-    mount_point: str = Field(
-        description="URI of the directory in the storage, for example s3://bucket/imagenet.",
-        min_length=5,
-        max_length=2048,
-    )
-    name: str = Field(
-        default="", description="Name of the mount; the path is /name where none is given.", max_length=255
-    )
-    path: str = Field(
-        default="",
-        description="Where the mount appears, seen from the dataset's root (spec.alluxio.datasetPath). Default: /name.",
-        max_length=1024,
-    )
-    options: dict[str, str] = Field(default={}, description="Options of the mount, as Alluxio knows them.")
-    encrypt_options: tuple[EncryptOption, ...] = Field(
-        default=(), description="Options whose values are in Secrets.", max_length=64
-    )
-    read_only: bool = Field(default=False, description="Whether the mount is read-only.")
-
-    @property
-    def dataset_path(self) -> str:
-        """Return where the mount appears in the dataset: normal form, starts with "/"."""
-        return normal_path(self.path or f"/{self.name}")
-
-
-class AlluxioSpec(Model):
-    """An Alluxio that exists and that somebody else runs."""
-
-    masters: tuple[str, ...] = Field(
-        description="host:port of the RPC port (usually 19998) of every master.", min_length=1, max_length=16
-    )
-    web_port: int = Field(
-        default=19999,
-        description="Port of the masters' web server, where the state of the cache is read.",
-        ge=1,
-        le=65535,
-    )
-    dataset_path: str = Field(
-        default="/", description="Directory in Alluxio that is the root of the dataset.", min_length=1, max_length=1024
-    )
-
-
-class PodTemplate(Model):
-    """What the pods of the dataset's Jobs have beyond what the controller gives them."""
-
-    labels: dict[str, str] = Field(default={}, description="Labels of the pods.")
-    annotations: dict[str, str] = Field(default={}, description="Annotations of the pods.")
-    node_selector: dict[str, str] = Field(default={}, description="Labels that a node must have.")
-    tolerations: tuple[RawToleration, ...] = Field(
-        default=(), description="Taints that the pods tolerate.", max_length=64
-    )
-    affinity: Opaque = Field(default={}, description="PodSpec.affinity; checked when the Job is created.")
-    priority_class_name: str = Field(default="", description="Priority class of the pods.", max_length=253)
-    image_pull_secrets: tuple[RawReference, ...] = Field(
-        default=(), description="Secrets for the image registry.", max_length=16
-    )
-    service_account_name: str = Field(
-        default="", description="Service account of the pods; its token is never mounted.", max_length=253
-    )
-    resources: Opaque = Field(default={}, description="Container.resources; checked when the Job is created.")
-
-
-class LoadSpec(Model):
-    """How the metadata is loaded and counted."""
-
-    loader: Loader = Field(
-        default=Loader.GRPC, description="Grpc: our own loader, which proves what it says. AlluxioCLI: Alluxio's shell."
-    )
-    parallelism: int = Field(default=16, description="How many requests are in flight at the master.", ge=1, le=256)
-    max_attempts: int = Field(
-        default=4, description="After so many failed attempts in a row the dataset is Failed.", ge=1, le=100
-    )
-    starting_deadline_seconds: int = Field(
-        default=600, description="A Job whose pod does not run by then has used up an attempt.", ge=10, le=86_400
-    )
-    no_progress_seconds: int = Field(
-        default=900, description="A step that stands still for so long is ended and tried again.", ge=30, le=86_400
-    )
-    active_deadline_seconds: int | None = Field(
-        default=None,
-        description="A step that takes longer is ended and tried again. Unset: no limit.",
-        ge=1,
-        le=31_536_000,
-    )
-    refresh_schedule: str = Field(
-        default="", description="When to load again: five cron fields. Empty: never.", max_length=255
-    )
-    time_zone: str = Field(default="", description="IANA time zone of refreshSchedule. Empty: UTC.", max_length=64)
-    max_removed_fraction: str = Field(
-        default="0.1",
-        description="A refresh that would remove a larger part of the files waits for a person's word.",
-        pattern=r"^(0(\.[0-9]{1,6})?|1(\.0{1,6})?)$",
-    )
-    accept_unverified: bool = Field(
-        default=False, description="Whether a count whose completeness cannot be proved is good enough for Ready."
-    )
-    pod_template: PodTemplate = Field(default=PodTemplate(), description="Additions to the pods of the Jobs.")
-
-
-class VolumeSpec(Model):
-    """The PersistentVolume and claim through which pods see the dataset."""
-
-    enabled: bool = Field(default=True, description="Whether there are any.")
-    publish: Publish = Field(default=Publish.AFTER_LOAD, description="When they appear.")
-    storage_class_name: str = Field(
-        default="fluid", description="Storage class of both. It needs no StorageClass object.", max_length=253
-    )
-    capacity: str = Field(
-        default="100Pi",
-        description="Nominal capacity of both; nothing enforces it.",
-        max_length=32,
-        pattern=r"^[1-9][0-9]*(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$",
-    )
-
-
-class RestoreSpec(UnservedRestoreFields):
-    """A backup of the metadata from which the dataset starts. Exactly one of path and backupName."""
-
-    path: str = Field(default="", description="pvc://claim/directory of the backup.", max_length=1024)
-    backup_name: str = Field(default="", description="Name of a DataBackup in the same namespace.", max_length=253)
-    checksum: str = Field(
-        default="", description="sha256:... that the backup must have.", pattern=r"^(sha256:[0-9a-f]{64})?$"
-    )
-    on_failure: OnRestoreFailure = Field(
-        default=OnRestoreFailure.FAIL, description="Fail, or load everything from the storage where the restore fails."
-    )
-
-
-class DatasetSpec(UnservedDatasetFields):
-    """What is loaded, from which Alluxio, and how it is published."""
-
-    mounts: tuple[MountSpec, ...] = Field(
-        default=(), description="The storages of the dataset. May be empty with spec.alluxio.", max_length=64
-    )
-    alluxio: AlluxioSpec | None = Field(
-        default=None, description="An Alluxio that exists. Absent: the AlluxioRuntime of the same name."
-    )
-    load: LoadSpec = Field(default=LoadSpec(), description="How the metadata is loaded and counted.")
-    volume: VolumeSpec = Field(default=VolumeSpec(), description="How the dataset is published.")
-    access_modes: tuple[AccessMode, ...] = Field(
-        default=(AccessMode.READ_ONLY_MANY,), description="Access modes of PV and PVC.", max_length=4
-    )
-    data_restore_location: RestoreSpec | None = Field(default=None, description="Start from this backup.")
-    suspend: bool = Field(default=False, description="Start nothing new. What runs goes on.")
-
-    @property
-    def dataset_path(self) -> str:
-        """Return the root of the dataset in Alluxio, in normal form."""
-        return normal_path(self.alluxio.dataset_path if self.alluxio else "/")
-
-    def alluxio_path(self, mount: MountSpec) -> str:
-        """Return where a mount is in Alluxio: below the root of the dataset."""
-        return normal_path(f"{self.dataset_path}/{mount.dataset_path}")
 
 
 def parse_spec(obj: dict[str, Any]) -> DatasetSpec:
@@ -291,11 +106,6 @@ def _set_fields(value: Model, fields_of: type[Model]) -> list[str]:
         for name, info in fields_of.model_fields.items()
         if getattr(value, name) != info.get_default(call_default_factory=True)
     ]
-
-
-def normal_path(path: str) -> str:
-    """Return an Alluxio path with one slash between names and none at the end, except for the root."""
-    return "/" + "/".join(name for name in path.split("/") if name)
 
 
 def printable_bytes(count: int) -> str:

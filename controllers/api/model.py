@@ -81,3 +81,13 @@ Time = Annotated[str, AfterValidator(_rfc3339), Field(json_schema_extra={"format
 Text = Annotated[
     str, AfterValidator(lambda text: text[:TEXT_LENGTH]), Field(json_schema_extra={"maxLength": TEXT_LENGTH})
 ]
+
+
+def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
+    """Return what makes the API server check these CEL rules; each has the message for who breaks it."""
+    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
+
+
+def normal_path(path: str) -> str:
+    """Return an Alluxio path with one slash between names and none at the end, except for the root."""
+    return "/" + "/".join(name for name in path.split("/") if name)

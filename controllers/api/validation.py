@@ -34,8 +34,8 @@ def validate(spec: DatasetSpec, limits: Limits, *, runtime_exists: bool) -> None
         raise SpecError(". ".join(problems[:3]))
     if spec.alluxio is None and not runtime_exists:
         raise SpecError(
-            "there is no Alluxio for this dataset: name an existing one in spec.alluxio.masters, "
-            "or create an AlluxioRuntime of the same name",
+            "there is no Alluxio for this dataset: name an existing one in spec.alluxio.masters "
+            "(an AlluxioRuntime of the same name is not served by this release)",
             reason="RuntimeMissing",
             permanent=False,
         )
@@ -81,9 +81,7 @@ def _mount_problems(spec: DatasetSpec, limits: Limits) -> Iterator[str]:
     for index, mount in enumerate(spec.mounts):
         where = f"spec.mounts[{index}]"
         yield from (f"{where}.{problem}" for problem in _uri_problems(mount.mount_point, limits))
-        if not mount.path and not mount.name:
-            yield f"{where} has neither path nor name: set path, for example to / or /images"
-        elif problem := _path_problem(mount):
+        if problem := _path_problem(mount):
             yield f"{where}.{problem}"
         elif (first := taken.setdefault(mount.dataset_path, index)) != index:
             yield f"{where} is at {mount.dataset_path}, as spec.mounts[{first}] is: give one of them another path"
