@@ -11,7 +11,6 @@ import urllib.request
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from tests.real import cache, jars
@@ -67,15 +66,15 @@ class Alluxio:
             self._write_command_line()
             shutil.copytree(self._formatted_journal(), self.directory / "journal")
             self._master = self._run(_MASTER, "master", self._heap)
-            stack.callback(lambda: self._master.stop())
+            stack.callback(lambda: self._master.kill())  # nothing is kept: no reason to wait for a clean end
             if self._workers:
                 self._worker = self._run(_WORKER, "worker", "512m")
-                stack.callback(self._worker.stop)
+                stack.callback(self._worker.kill)
             self._master.wait_ready(self.serving, _START_SECONDS)
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     @property
@@ -109,7 +108,10 @@ class Alluxio:
             return json.load(answer)
 
     def serving(self) -> bool:
-        """Return whether the master leads (only then it has a web port) and knows as many workers as it should."""
+        """Return whether the master serves and knows as many workers as it should.
+
+        A leading master opens its web port last, about 2 s after its RPC service (AlluxioMasterProcess.start).
+        """
         try:
             return len(self.info("info")["workers"]) >= self._workers
         except OSError:
@@ -144,6 +146,8 @@ class Alluxio:
             "alluxio.logger.type": "Console",
             "alluxio.web.ui.enabled": "false",  # its pages are not in the jars; REST and metrics stay
             "alluxio.master.hostname": self.host,
+            "alluxio.master.bind.host": self.host,
+            "alluxio.master.web.bind.host": self.host,
             "alluxio.master.rpc.port": str(self.rpc_port),
             "alluxio.master.web.port": str(self.web_port),
             "alluxio.master.mount.table.root.ufs": self.storage,
@@ -155,6 +159,8 @@ class Alluxio:
             "alluxio.master.metastore": "HEAP",
             "alluxio.master.update.check.enabled": "false",
             "alluxio.worker.hostname": self.host,
+            "alluxio.worker.bind.host": self.host,
+            "alluxio.worker.web.bind.host": self.host,
             "alluxio.worker.rpc.port": str(self._worker_rpc),
             "alluxio.worker.web.port": str(self._worker_web),
             "alluxio.worker.ramdisk.size": "256MB",
@@ -193,11 +199,6 @@ class Alluxio:
         return cache.obtain(jars.directory().with_name(jars.directory().name + "-journal"), self._format)
 
     def _format(self, target: Path) -> None:
-        self._properties["alluxio.master.journal.folder"] = str(target)
-        subprocess.run(
-            [*self._java("alluxio.cli.Format", "256m", "WARN"), "MASTER"],
-            env=self._environment(),
-            check=True,
-            capture_output=True,
-        )
-        self._properties["alluxio.master.journal.folder"] = str(self.directory / "journal")
+        command = self._java("alluxio.cli.Format", "256m", "WARN")
+        command.insert(-1, f"-Dalluxio.master.journal.folder={target}")  # of two, Java takes the last
+        subprocess.run([*command, "MASTER"], env=self._environment(), check=True, capture_output=True)

@@ -3,6 +3,7 @@
 ``python -m tests.real.binaries`` builds them and prints where they are: about 6 minutes on 2 cores, then nothing.
 """
 
+import functools
 import hashlib
 import os
 import subprocess
@@ -20,6 +21,7 @@ PACKAGES = {
 }
 
 
+@functools.cache
 def program(name: str) -> Path:
     """Return the path of a program of ``PACKAGES``: from ``KUBEBUILDER_ASSETS`` if it is there, else built or cached.
 

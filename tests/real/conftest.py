@@ -1,0 +1,81 @@
+"""Fixtures of the tests against real servers. Marker and time limit come from this directory, not from each test."""
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.real import binaries, jars
+from tests.real.alluxio import Alluxio
+from tests.real.controlplane import ControlPlane
+
+_HERE = Path(__file__).parent
+_SECONDS = 180  # a busy machine may be ten times slower than the test expects
+_ROOT = _HERE.parent.parent
+
+
+@pytest.hookimpl(tryfirst=True)  # before "-m" selects by the marker
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test of this directory."""
+    for item in items:
+        if _HERE in item.path.parents:
+            item.add_marker(pytest.mark.real)
+            item.add_marker(pytest.mark.timeout(_SECONDS))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build and download before the first test, where no time limit of a test applies and a person sees the progress."""
+    if session.config.option.collectonly or not any(item.get_closest_marker("real") for item in session.items):
+        return
+    if _missing():
+        return
+    capture = session.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        for name in binaries.PACKAGES:
+            binaries.program(name)
+        jars.directory()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _terminate_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM end the session as Ctrl-C does: fixtures are torn down and servers stopped in their order."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(scope="session")
+def real_programs() -> None:
+    """Skip where the real stack cannot be built; fail instead if FLUIDCTL_REQUIRE_REAL is 1."""
+    missing = _missing()
+    if missing:
+        outcome = pytest.fail if os.environ.get("FLUIDCTL_REQUIRE_REAL") == "1" else pytest.skip
+        outcome(f"the real stack needs {', '.join(missing)} on the PATH")
+
+
+@pytest.fixture(scope="session")
+def control_plane(real_programs: None) -> Iterator[ControlPlane]:
+    """Return a running control plane with our CRDs, one for all tests. Give each test a namespace of its own."""
+    with ControlPlane([_ROOT / "manifests" / "crds"]) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def alluxio_storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the directory under the shared master. Give each test a sub-directory of its own."""
+    return tmp_path_factory.mktemp("storage")
+
+
+@pytest.fixture(scope="session")
+def alluxio(real_programs: None, alluxio_storage: Path) -> Iterator[Alluxio]:
+    """Return a running master with one worker over ``alluxio_storage``, for all tests that leave it running."""
+    with Alluxio(alluxio_storage, workers=1) as running:
+        yield running
+
+
+def _missing() -> list[str]:
+    needed = ["java", "mvn", "openssl", *(["go"] if binaries.needs_go() else [])]
+    return [name for name in needed if shutil.which(name) is None]
