@@ -1,0 +1,141 @@
+"""What a person reads: conditions, progress, cache state and events, computed last and from the facts alone."""
+
+from controllers.api import conditions as c
+from controllers.api.conditions import FALSE, TRUE, UNKNOWN, Condition
+from controllers.api.dataset import DatasetSpec, DatasetStatus, Loader, Phase, ProgressStatus, VolumeStatus
+from controllers.api.times import epoch, rfc3339
+from controllers.dataset import volume
+from controllers.dataset.seen import Observed
+from controllers.dataset.steps import Step, current
+from controllers.decision import Event
+
+#: A status is written for progress alone at most so often, in seconds.
+PROGRESS_EVERY = 30.0
+
+
+def finished(seen: Observed, step: Step, spec: DatasetSpec | None) -> DatasetStatus:
+    """Return the status as it will be written: the step's, with everything that is for people."""
+    status = step.status.model_copy(update={"observed_generation": seen.meta.generation})
+    status = status.model_copy(update={"progress": _progress(seen, status), "volume": VolumeStatus(**volume.published(seen))})
+    if seen.master.cache is not None:
+        states = dict(seen.master.cache_states)
+        status = status.model_copy(update={"cache": seen.master.cache, "cache_states": states})
+    made = tuple(
+        Condition(kind, value, reason, message[:1024], seen.meta.generation)
+        for kind, value, reason, message in _conditions(seen, status, step, spec)
+    )
+    return status.model_copy(update={"conditions": c.merge(seen.status.conditions, made, rfc3339(seen.now))})
+
+
+def _conditions(
+    seen: Observed, status: DatasetStatus, step: Step, spec: DatasetSpec | None
+) -> list[tuple[str, str, str, str]]:
+    ready = _ready(seen, status, step, spec)
+    working = ready[0] != TRUE and not step.stalled and status.phase != Phase.READY
+    why = ready[1:]
+    rows = [(c.ACCEPTED, *_accepted(seen)), (c.MASTER_REACHABLE, *_master(seen))]
+    if spec is not None:
+        rows += [
+            (c.METADATA_LOADED, *_loaded(status, step)),
+            (c.SIZED, *_sized(status, step)),
+            (c.AVAILABLE, *volume.available(seen, status, spec)),
+        ]
+    rows += [
+        (c.READY, *ready),
+        (c.RECONCILING, *((TRUE, *why) if working else (FALSE, "Idle", "nothing is under way"))),
+        (c.STALLED, *((TRUE, *why) if step.stalled else (FALSE, "NotStalled", ""))),
+    ]
+    shown = {row[0] for row in rows} | {condition.type for condition in seen.status.conditions}
+    return rows + [(kind, UNKNOWN, "NotYet", "") for kind in c.ALWAYS_SHOWN if kind not in shown]
+
+
+def _accepted(seen: Observed) -> tuple[str, str, str]:
+    if seen.spec_error is not None:
+        return FALSE, seen.spec_error.reason, seen.spec_error.message
+    if seen.unserved:
+        return TRUE, "UnservedFields", f"set, but not served here: {', '.join(seen.unserved)}"
+    return TRUE, "Accepted", "the spec can be served"
+
+
+def _master(seen: Observed) -> tuple[str, str, str]:
+    value = {True: TRUE, False: FALSE, None: UNKNOWN}[seen.master.reachable]
+    return value, seen.master.reason, seen.master.message
+
+
+def _loaded(status: DatasetStatus, step: Step) -> tuple[str, str, str]:
+    if not status.load.completion_time:
+        return FALSE, step.reason, step.message
+    if status.size.completion_time and not status.size.proved:
+        return TRUE, "LoadedUnverified", "loaded; nothing proves that no file is missing"
+    if status.load.loader == Loader.ALLUXIO_CLI and not status.size.completion_time:
+        return TRUE, "LoadedUnverified", "the commands of Alluxio ended well, which proves nothing; the count follows"
+    return TRUE, "Loaded", f"loaded at {status.load.completion_time}"
+
+
+def _sized(status: DatasetStatus, step: Step) -> tuple[str, str, str]:
+    if status.size.completion_time:
+        size = status.size
+        late = f", of them {size.loaded_by_size:,} loaded by the count itself" if size.loaded_by_size else ""
+        return TRUE, "Counted", f"{size.files:,} files, {size.directories:,} directories, {size.bytes:,} bytes{late}"
+    if current(status) == "size":
+        return FALSE, step.reason, step.message
+    return FALSE, "NotLoaded", "files are counted when the metadata is loaded"
+
+
+def _ready(seen: Observed, status: DatasetStatus, step: Step, spec: DatasetSpec | None) -> tuple[str, str, str]:
+    if seen.meta.deleting:
+        return FALSE, step.reason, step.message
+    if seen.problem is not None:
+        return FALSE, seen.problem.reason, seen.problem.message
+    if spec is None or status.phase != Phase.READY:
+        return FALSE, step.reason, step.message
+    usable, reason, message = volume.available(seen, status, spec)
+    if usable != TRUE:
+        return FALSE, reason, message
+    if seen.master.reachable is False:
+        return FALSE, "MasterUnreachable", seen.master.message
+    return TRUE, "Ready", f"{status.size.files:,} files, {status.ufs_total}; {message}"
+
+
+def _progress(seen: Observed, status: DatasetStatus) -> ProgressStatus:
+    """Return the newest sample, but not more often than a person can read and an API server should store."""
+    step, old = current(status), seen.status.progress
+    if not step or seen.progress is None or seen.progress.progress.step != step:
+        return old if step and old.step == step else ProgressStatus()
+    last = epoch(old.update_time) if old.step == step else None
+    if last is not None and seen.progress.time - last < PROGRESS_EVERY:
+        return old
+    new = seen.progress.progress
+    done = f" ({100 * new.files // new.total} %)" if new.total else ""
+    return ProgressStatus(
+        step=step,
+        files=new.files,
+        directories=new.directories,
+        bytes=new.bytes,
+        total=new.total,
+        files_per_second=int(new.files_per_second),
+        message=new.message or f"{new.files:,} files{done}, {new.files_per_second:,.0f}/s",
+        update_time=rfc3339(seen.progress.time),
+    )
+
+
+def progress_due(seen: Observed, status: DatasetStatus) -> float | None:
+    """Return in how many seconds a held back progress sample may be written; None where none is held back."""
+    last = epoch(status.progress.update_time)
+    if seen.progress is None or last is None or not current(status):
+        return None
+    if seen.progress.progress.files == status.progress.files:
+        return None
+    return max(1.0, last + PROGRESS_EVERY - seen.now)
+
+
+def events(old: DatasetStatus, new: DatasetStatus) -> tuple[Event, ...]:
+    """Return one event for each turn that a person cares about: the phase, and what Ready says."""
+    before, after = c.find(old.conditions, c.READY), c.find(new.conditions, c.READY)
+    stalled = c.find(new.conditions, c.STALLED)
+    if after is None or (before is not None and before.reason == after.reason and old.phase == new.phase):
+        return ()
+    bad = bool(stalled and stalled.status == TRUE) or bool(new.load.last_reason or new.size.last_reason)
+    kind = "Warning" if after.status != TRUE and bad else "Normal"
+    action = new.phase.value if new.phase else "Reconcile"
+    return (Event(kind, after.reason, action, after.message),)

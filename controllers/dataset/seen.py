@@ -1,0 +1,136 @@
+"""Everything that a decision about one Dataset may use: facts as frozen values, times included."""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from controllers.api.dataset import CacheStatus, DatasetSpec, DatasetStatus
+from controllers.api.result import Progress, Result
+from controllers.config import ControllerConfig
+
+#: Kubernetes convention: <group>/<what it guards>.
+FINALIZER = "data.fluid.io/dataset-cleanup"
+RETRY_ANNOTATION = "data.fluid.io/retry-requested-at"
+LOAD, SIZE = "load", "size"
+
+
+class JobState(enum.Enum):
+    """Where a Job is, derived from its conditions and its newest pod."""
+
+    SUSPENDED = "waits for its turn"
+    STARTING = "released, no container runs yet"
+    RUNNING = "its container runs"
+    SUCCEEDED = "has ended well"
+    FAILED = "has ended badly"
+    DELETING = "is being deleted"
+
+
+@dataclass(frozen=True)
+class JobView:
+    """One Job of the Dataset. Times in seconds since the epoch."""
+
+    name: str
+    uid: str
+    step: str
+    run: int
+    attempt: int
+    state: JobState
+    created: float = 0.0
+    started: float | None = None  # the last time that it was released
+    finished: float | None = None
+    pod: str = ""
+    waiting: str = ""  # why no container runs yet, in Kubernetes' words
+    exit_code: int | None = None  # of the newest container that ended
+    oom_killed: bool = False
+    result: Result | None = None
+    failure: str = ""  # reason of the Job's condition Failed
+    failure_message: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of it will run any more."""
+        return self.state in (JobState.SUCCEEDED, JobState.FAILED)
+
+
+@dataclass(frozen=True)
+class VolumeView:
+    """A PersistentVolume or claim that carries this Dataset's uid. ``uid`` is empty where there is none."""
+
+    name: str = ""
+    uid: str = ""
+    bound: bool = False
+    fits: bool = True  # what Kubernetes never lets change is what the spec asks for
+    deleting: bool = False
+
+
+@dataclass(frozen=True)
+class MasterView:
+    """What the poller last saw of the Dataset's Alluxio. ``reachable`` None: not asked yet, or not askable."""
+
+    reachable: bool | None = None
+    reason: str = "NotPolled"
+    message: str = "the masters have not been asked yet"
+    version: str = ""
+    start_time_ms: int = 0
+    total_paths: int | None = None
+    cache: CacheStatus | None = None
+    cache_states: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ProgressSample:
+    """The last progress line of a pod, and when it was read."""
+
+    progress: Progress
+    time: float
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What the API server refused the last time; shown until it no longer refuses."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Meta:
+    """Identity of the Dataset and what its metadata asks for."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int = 1
+    deleting: bool = False
+    finalizers: tuple[str, ...] = ()
+    retry: str = ""  # value of the annotation
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One Dataset and all that belongs to it, at one moment."""
+
+    now: float
+    meta: Meta
+    config: ControllerConfig
+    status: DatasetStatus
+    spec: DatasetSpec | None = None  # None: not readable, or not acceptable
+    spec_error: Problem | None = None
+    unserved: tuple[str, ...] = ()
+    masters: tuple[str, ...] = ()
+    path: str = "/"
+    inputs: str = ""
+    jobs: tuple[JobView, ...] = ()
+    running_pods: tuple[str, ...] = ()  # not ended; their Job may be gone already
+    volume: VolumeView = VolumeView()
+    claim: VolumeView = VolumeView()
+    claim_users: tuple[str, ...] = ()  # pods that hold the claim; only looked up while deleting
+    master: MasterView = MasterView()
+    progress: ProgressSample | None = None
+    line: str = ""  # why the suspended Job has no turn yet
+    problem: Problem | None = None
+
+    def job(self, step: str, attempt: int) -> JobView | None:
+        """Return the Job of that step and attempt in the run of the status, or None."""
+        wanted = (step, self.status.run.number, attempt)
+        return next((job for job in self.jobs if (job.step, job.run, job.attempt) == wanted), None)

@@ -1,0 +1,306 @@
+"""The two steps of a run, load and size: what is done with the Job of each attempt.
+
+A run is a chain: load, then size, then publish. Each policy below looks at one state of one Job and answers with a
+``Step``. A step that is over hands on to the next one in the same pass, so no dataset waits for a tick.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from controllers.api.cli_result import cli_container_command
+from controllers.api.command import Mount, StepCommand
+from controllers.api.dataset import DatasetSpec, DatasetStatus, Loader, LoadStatus, MasterStatus, Phase, SizeStatus
+from controllers.api.fluid import printable_size
+from controllers.api.result import Exit, Result, describe
+from controllers.api.times import epoch, rfc3339
+from controllers.dataset.seen import LOAD, SIZE, JobState, JobView, Observed
+from controllers.decision import Child, CreateJob
+from controllers.jobs import job_name, step_job
+
+#: Seconds between attempts: 10, 20, 40 ... 300. Computed from the status, so that it survives a restart.
+RETRY_BASE, RETRY_CAP = 10.0, 300.0
+#: An attempt that only found the master unreachable is not charged; it is repeated after this time.
+UNREACHABLE_DELAY = 30.0
+#: A Failed dataset is tried again by itself once an hour: what was wrong may have been mended outside of Kubernetes.
+PROBE_SECONDS = 3600.0
+#: Job and pod come by two watches: how long the pod's last words may lag behind the Job's end.
+RESULT_GRACE = 30.0
+
+UNREACHABLE = describe(Exit.UNREACHABLE)[0]
+LOAD_AGAIN = {describe(code)[0] for code in (Exit.INCOMPLETE, Exit.MASTER_CHANGED)}
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where a run stands after this pass, and why. ``reason`` and ``message`` are what a person reads."""
+
+    status: DatasetStatus
+    reason: str
+    message: str
+    children: tuple[Child, ...] = ()
+    stalled: bool = False  # nothing more happens without a person, or for an hour
+    requeue_after: float | None = None
+
+
+def current(status: DatasetStatus) -> str:
+    """Return the step that is not over yet, or "" when both are."""
+    if not status.load.completion_time:
+        return LOAD
+    return SIZE if not status.size.completion_time else ""
+
+
+def run(seen: Observed, status: DatasetStatus, spec: DatasetSpec) -> Step | None:
+    """Return where the run's current step stands, or None when load and size are over."""
+    seen = replace(seen, status=status)
+    step = current(status)
+    if not step:
+        return None
+    job = seen.job(step, _of(status, step).attempt)
+    if job is None:
+        return _start(seen, spec, step)
+    return HANDLERS[job.state](seen, spec, step, job)
+
+
+# --- no Job yet -------------------------------------------------------------------------------------------------------
+
+
+def _start(seen: Observed, spec: DatasetSpec, step: str) -> Step:
+    mine = _of(seen.status, step)
+    retry_in = retry_at(mine) - seen.now
+    if seen.status.phase == Phase.FAILED:
+        probe_in = max(1.0, probe_at(seen.status) - seen.now)
+        return Step(seen.status, mine.last_reason, _failed_text(mine), stalled=True, requeue_after=probe_in)
+    if spec.suspend:
+        return Step(seen.status, "Suspended", "spec.suspend is true: nothing new is started", stalled=True)
+    if retry_in > 0:
+        text = f"{mine.last_error}; the next attempt ({mine.failures + 1} of {spec.load.max_attempts}) follows"
+        return Step(seen.status, mine.last_reason, text, requeue_after=retry_in)
+    if seen.master.reachable is False:
+        return Step(seen.status, "MasterUnreachable", f"waiting for the Alluxio master: {seen.master.message}")
+    status = _with(seen.status, step, job_name=_name(seen, step))
+    if step == LOAD:
+        status = _with(status, LOAD, loader=spec.load.loader.value)
+    reason, text = "JobCreated", f"created Job {_name(seen, step)}"
+    if seen.problem is not None:  # the last try was refused; what is claimed is what was seen
+        reason, text = seen.problem.reason, seen.problem.message
+    return Step(status, reason, text, children=(CreateJob(_job(replace(seen, status=status), spec, step)),))
+
+
+def retry_at(mine: LoadStatus | SizeStatus) -> float:
+    """Return when the next attempt may start, in seconds since the epoch; 0 where nothing failed."""
+    failed = epoch(mine.last_failure_time)
+    if failed is None:
+        return 0.0
+    if mine.last_reason == UNREACHABLE:
+        return failed + UNREACHABLE_DELAY
+    return failed + min(RETRY_CAP, RETRY_BASE * 2.0 ** min(max(mine.failures, 1) - 1, 16))
+
+
+def probe_at(status: DatasetStatus) -> float:
+    """Return when a Failed dataset is tried again by itself."""
+    return (epoch(_of(status, current(status) or SIZE).last_failure_time) or 0.0) + PROBE_SECONDS
+
+
+def _failed_text(mine: LoadStatus | SizeStatus) -> str:
+    return f"{mine.last_error} (mend it and edit the spec, or set the annotation data.fluid.io/retry-requested-at)"
+
+
+# --- a Job that has not ended -----------------------------------------------------------------------------------------
+
+
+def _suspended(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> Step:
+    return Step(seen.status, "WaitingForTurn", seen.line or f"Job {job.name} waits for its turn")
+
+
+def _starting(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> Step:
+    left = (job.started or seen.now) + spec.load.starting_deadline_seconds - seen.now
+    waiting = job.waiting or "no pod yet"
+    if left <= 0:
+        text = f"no container of Job {job.name} ran within {spec.load.starting_deadline_seconds} s: {waiting}"
+        return _failed(seen, spec, step, "PodNotStarted", text)
+    text = f"waiting for the pod of Job {job.name}: {waiting}"
+    return Step(_granted(seen, step, job), "PodStarting", text, requeue_after=left)
+
+
+def _running(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> Step:
+    text = {LOAD: "loading metadata", SIZE: "counting files and bytes"}[step]
+    return Step(_granted(seen, step, job), {LOAD: "Loading", SIZE: "Counting"}[step], text)
+
+
+def _deleting(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> Step:
+    return Step(seen.status, "JobDeleted", f"Job {job.name} is being deleted; it is created anew when it is gone")
+
+
+def _granted(seen: Observed, step: str, job: JobView) -> DatasetStatus:
+    phase = Phase.LOADING_METADATA if step == LOAD else Phase.SIZING
+    started = _of(seen.status, step).start_time or rfc3339(job.started or seen.now)
+    return _with(seen.status, step, start_time=started, job_name=job.name).model_copy(update={"phase": phase})
+
+
+# --- a Job that has ended ---------------------------------------------------------------------------------------------
+
+
+def _succeeded(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> Step | None:
+    if job.result is None:
+        lag = (job.finished or seen.now) + RESULT_GRACE - seen.now
+        if lag > 0:
+            return Step(seen.status, "ReadingResult", f"Job {job.name} has ended; reading its result", requeue_after=lag)
+        return _failed(seen, spec, step, "ResultLost", f"Job {job.name} succeeded but its pod and result are gone")
+    granted = _granted(seen, step, job)
+    ended = rfc3339(job.finished or seen.now)
+    done = _loaded(granted, job.result, ended) if step == LOAD else _sized(granted, job.result, ended)
+    return run(seen, done, spec)
+
+
+def _loaded(status: DatasetStatus, result: Result, ended: str) -> DatasetStatus:
+    found = _counts(result)
+    update = {"completion_time": ended, "evidence": result.evidence, "failed_directories": (), "failed_count": 0}
+    status = _with(status, LOAD, **found, **update, **_HEALED)
+    status = _with(status, SIZE, attempt=max(1, status.size.attempt))
+    return status.model_copy(update={"phase": Phase.SIZING, **_master(result)})
+
+
+def _sized(status: DatasetStatus, result: Result, ended: str) -> DatasetStatus:
+    found = _counts(result)
+    honest = {"proved": result.proved, "loaded_by_size": result.loaded_by_size}
+    status = _with(status, SIZE, **found, **honest, completion_time=ended, **_HEALED)
+    totals = {
+        "file_count": status.size.files,
+        "ufs_total_bytes": status.size.bytes,
+        "file_num": str(status.size.files),
+        "ufs_total": printable_size(status.size.bytes),
+    }
+    return status.model_copy(update={**totals, **_master(result)})
+
+
+def _failed_job(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> Step | None:
+    if job.exit_code is None and job.failure != "DeadlineExceeded":
+        lag = (job.finished or seen.now) + RESULT_GRACE - seen.now
+        if lag > 0:
+            return Step(seen.status, "ReadingResult", f"Job {job.name} has failed; reading why", requeue_after=lag)
+    reason, permanent = describe(job.exit_code) if job.exit_code else (job.failure or "JobFailed", False)
+    text = job.failure_message or f"Job {job.name} failed"
+    if job.oom_killed:
+        reason, text = "OOMKilled", f"pod {job.pod} ran out of memory: raise spec.load.podTemplate.resources"
+    elif job.result is not None:
+        reason, text = job.result.reason or reason, job.result.message or text
+    return _failed(seen, spec, step, reason, text, permanent=permanent, result=job.result)
+
+
+def _failed(
+    seen: Observed,
+    spec: DatasetSpec,
+    step: str,
+    reason: str,
+    text: str,
+    *,
+    permanent: bool = False,
+    result: Result | None = None,
+) -> Step:
+    """Record a failed attempt and say what follows: a new attempt, the load again, or Failed."""
+    back = LOAD if step == SIZE and reason in LOAD_AGAIN else step
+    mine = _of(seen.status, back)
+    failures = mine.failures + (0 if reason == UNREACHABLE else 1)
+    update: dict[str, Any] = {
+        "attempt": mine.attempt + 1,
+        "failures": failures,
+        "last_failure_time": rfc3339(seen.now),
+        "last_reason": reason,
+        "last_error": text,
+        "completion_time": "",
+        "start_time": "",
+    }
+    if back == LOAD and result is not None:
+        update |= {"failed_directories": result.failed_directories[:5], "failed_count": result.failed_count}
+    status = _with(seen.status, back, **update)
+    if back != step:  # the count starts over after the load, under a name of its own
+        status = _with(status, SIZE, attempt=status.size.attempt + 1, start_time="")
+    phase = Phase.FAILED if permanent or failures >= spec.load.max_attempts else _phase_of(status, back)
+    status = status.model_copy(update={"phase": phase})
+    return _start(replace(seen, status=status), spec, back)
+
+
+def _phase_of(status: DatasetStatus, step: str) -> Phase:
+    return Phase.LOADING_METADATA if step == LOAD else Phase.SIZING
+
+
+HANDLERS: dict[JobState, Callable[[Observed, DatasetSpec, str, JobView], Step | None]] = {
+    JobState.SUSPENDED: _suspended,
+    JobState.STARTING: _starting,
+    JobState.RUNNING: _running,
+    JobState.SUCCEEDED: _succeeded,
+    JobState.FAILED: _failed_job,
+    JobState.DELETING: _deleting,
+}
+
+_HEALED: dict[str, Any] = {"failures": 0, "last_failure_time": "", "last_reason": "", "last_error": ""}
+
+
+# --- small helpers ----------------------------------------------------------------------------------------------------
+
+
+def _of(status: DatasetStatus, step: str) -> LoadStatus | SizeStatus:
+    return status.load if step == LOAD else status.size
+
+
+def _with(status: DatasetStatus, step: str, **values: Any) -> DatasetStatus:
+    return status.model_copy(update={step: _of(status, step).model_copy(update=values)})
+
+
+def _counts(result: Result) -> dict[str, int]:
+    if result.totals is None:
+        return {}
+    return {"files": result.totals.files, "directories": result.totals.directories, "bytes": result.totals.bytes}
+
+
+def _master(result: Result) -> dict[str, MasterStatus]:
+    if result.master is None:
+        return {}
+    found = result.master
+    made = MasterStatus(address=found.address, version=found.version, cluster_id=found.cluster_id)
+    return {"master": made.model_copy(update={"start_time_ms": found.start_time_ms})}
+
+
+def _name(seen: Observed, step: str) -> str:
+    attempt = _of(seen.status, step).attempt
+    return job_name(seen.meta.name, seen.meta.uid, step, seen.status.run.number, attempt)
+
+
+def _job(seen: Observed, spec: DatasetSpec, step: str) -> dict[str, Any]:
+    command, image = ["fluidctl", *_command(seen, spec, step).argv()], seen.config.job_image
+    loader = Loader.GRPC
+    if step == LOAD and spec.load.loader is Loader.ALLUXIO_CLI:
+        loader = Loader.ALLUXIO_CLI
+        command, image = cli_container_command(seen.path, seen.masters), seen.config.alluxio_image
+    return step_job(
+        namespace=seen.meta.namespace,
+        dataset=seen.meta.name,
+        uid=seen.meta.uid,
+        step=step,
+        loader=loader.value,
+        run=seen.status.run.number,
+        attempt=_of(seen.status, step).attempt,
+        spec=spec,
+        command=command,
+        image=image,
+        masters=seen.masters,
+        path=seen.path,
+        config=seen.config,
+    )
+
+
+def _command(seen: Observed, spec: DatasetSpec, step: str) -> StepCommand:
+    load = seen.status.load
+    whole = load.failed_count != len(load.failed_directories)  # the list was cut: load everything
+    return StepCommand(
+        step=step,
+        masters=seen.masters,
+        path=seen.path,
+        mounts=tuple(Mount(spec.alluxio_path(mount), mount.mount_point) for mount in spec.mounts),
+        parallelism=spec.load.parallelism,
+        no_progress_seconds=spec.load.no_progress_seconds,
+        directories=() if step != LOAD or whole else load.failed_directories,
+        evidence=load.evidence if step == SIZE else "",
+        accept_unverified=spec.load.accept_unverified and step == SIZE,
+    )

@@ -1,0 +1,171 @@
+"""Builders of Jobs: pure functions from a Dataset to a manifest, and the names and labels by which it is found again."""
+
+import json
+from typing import Any
+
+from controllers.api.dataset import DatasetSpec
+from controllers.config import ControllerConfig
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGER = "fluidctl"
+DATASET = "data.fluid.io/dataset"
+DATASET_UID = "data.fluid.io/dataset-uid"
+STEP = "data.fluid.io/step"
+RUN = "data.fluid.io/run"
+ATTEMPT = "data.fluid.io/attempt"
+LOADER = "data.fluid.io/loader"  # whose last words are to be read, and how
+#: What admission needs to know of a Job, on the Job itself: so nothing of it lives in the controller's memory.
+MASTERS = "data.fluid.io/masters"
+PATH = "data.fluid.io/path"
+
+#: By this selector Jobs, pods and volumes are watched; it keeps those of everybody else out of the memory.
+SELECTOR = f"{MANAGED_BY}={MANAGER}"
+
+
+def job_name(dataset: str, uid: str, step: str, run: int, attempt: int) -> str:
+    """Return the Job's name; the same step of the same run and attempt has one name for ever.
+
+    At most 63 characters, because the name becomes the value of a label on the Job's pods.
+    """
+    return f"{dataset[:35].rstrip('-.').replace('.', '-')}-{uid[:5]}-{step}-{run}-{attempt}"
+
+
+def child_labels(dataset: str, uid: str) -> dict[str, str]:
+    """Return the labels of every child of a Dataset. A label holds 63 characters, a name may have 253."""
+    return {MANAGED_BY: MANAGER, DATASET: dataset[:63].rstrip("-."), DATASET_UID: uid}
+
+
+def step_job(
+    *,
+    namespace: str,
+    dataset: str,
+    uid: str,
+    step: str,
+    loader: str,
+    run: int,
+    attempt: int,
+    spec: DatasetSpec,
+    command: list[str],
+    image: str,
+    masters: tuple[str, ...],
+    path: str,
+    config: ControllerConfig,
+) -> dict[str, Any]:
+    """Return the suspended Job of one step. Admission alone unsuspends it.
+
+    ``backoffLimit: 0`` and ``restartPolicy: Never``: the Dataset's status is the one place where attempts are counted. A pod
+    that was evicted or drained (DisruptionTarget) is replaced by Kubernetes and costs no attempt.
+    """
+    labels = child_labels(dataset, uid) | {STEP: step, RUN: str(run), ATTEMPT: str(attempt), LOADER: loader}
+    where = {MASTERS: json.dumps(list(masters)), PATH: path}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": job_name(dataset, uid, step, run, attempt),
+            "namespace": namespace,
+            "labels": labels,
+            "annotations": where,
+            "ownerReferences": [owner_reference(dataset, uid)],
+        },
+        "spec": {
+            "suspend": True,
+            "backoffLimit": 0,
+            "completions": 1,
+            "parallelism": 1,
+            "podFailurePolicy": {
+                "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+            },
+            **_deadline(spec),
+            "template": _pod(labels, where, spec, command, image, config),
+        },
+    }
+
+
+def owner_reference(dataset: str, uid: str) -> dict[str, Any]:
+    """Return the reference by which the garbage collector takes a child away with its Dataset."""
+    return {
+        "apiVersion": "data.fluid.io/v1alpha1",
+        "kind": "Dataset",
+        "name": dataset,
+        "uid": uid,
+        "controller": True,
+        "blockOwnerDeletion": False,  # else creating it needs the right to set finalizers, and deletion waits for nothing new
+    }
+
+
+def masters_and_path(obj: dict[str, Any]) -> tuple[tuple[str, ...], str]:
+    """Read back from a Job or its pod at which Alluxio and where it works; everything of it where it does not say."""
+    notes = obj["metadata"].get("annotations") or {}
+    try:
+        masters = tuple(str(master) for master in json.loads(notes.get(MASTERS, "[]")))
+    except (ValueError, TypeError):
+        masters = ()
+    return masters, notes.get(PATH, "/")
+
+
+def _deadline(spec: DatasetSpec) -> dict[str, int]:
+    seconds = spec.load.active_deadline_seconds
+    return {"activeDeadlineSeconds": seconds} if seconds else {}
+
+
+def _pod(
+    labels: dict[str, str],
+    where: dict[str, str],
+    spec: DatasetSpec,
+    command: list[str],
+    image: str,
+    config: ControllerConfig,
+) -> dict[str, Any]:
+    wanted = spec.load.pod_template
+    pod: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": 30,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "runAsGroup": 65532,
+            "fsGroup": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(wanted.resources, command, image, config)],
+        "volumes": [
+            {"name": "spool", "emptyDir": {"sizeLimit": "2Gi"}},
+            {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+        ],
+    }
+    account = wanted.service_account_name or config.job_service_account
+    optional = {
+        "serviceAccountName": account,
+        "nodeSelector": wanted.node_selector,
+        "tolerations": [toleration.model_dump(by_alias=True, exclude_none=True) for toleration in wanted.tolerations],
+        "affinity": wanted.affinity,
+        "priorityClassName": wanted.priority_class_name,
+        "imagePullSecrets": [{"name": name} for name in wanted.image_pull_secrets],
+    }
+    pod |= {name: value for name, value in optional.items() if value}
+    notes = {**wanted.annotations, **where}
+    return {"metadata": {"labels": {**wanted.labels, **labels}, "annotations": notes}, "spec": pod}
+
+
+def _container(resources: dict[str, Any], command: list[str], image: str, config: ControllerConfig) -> dict[str, Any]:
+    defaults = {
+        "requests": {"cpu": config.job_cpu, "memory": config.job_memory},
+        "limits": {"memory": config.job_memory},
+    }
+    return {
+        "name": "step",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": command,
+        "resources": resources or defaults,
+        "terminationMessagePolicy": "File",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [{"name": "spool", "mountPath": "/var/spool/fluidctl"}, {"name": "tmp", "mountPath": "/tmp"}],
+    }

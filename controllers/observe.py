@@ -1,0 +1,231 @@
+"""Gathers what a decision needs: from the stores and the pollers' snapshots alone, but for two bounded look-ups.
+
+Those two are made only where a person waits for the answer: which pods hold the claim of a Dataset that is being deleted,
+and why Kubernetes makes no pod for a Job that was released a while ago.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from controllers.admission import Candidate
+from controllers.api.dataset import (
+    DatasetSpec,
+    DatasetStatus,
+    SpecError,
+    parse_spec,
+    parse_status,
+    unserved_fields,
+)
+from controllers.api.runs import inputs_hash
+from controllers.api.times import epoch
+from controllers.api.validation import Limits, validate
+from controllers.config import ControllerConfig
+from controllers.dataset import FINALIZER, JobState, JobView, MasterView, Meta, Observed, Problem, ProgressSample, VolumeView
+from controllers.dataset.seen import RETRY_ANNOTATION
+from controllers.dataset.volume import view
+from controllers.decision import Key
+from controllers.jobs import DATASET_UID, masters_and_path
+from controllers.jobview import job_view, pods_of, runs
+from controllers.kube.client import Cluster
+from controllers.kube.resources import EVENTS, PODS
+from controllers.kube.store import Store
+from controllers.master_snapshot import ClusterAddress, MasterSnapshot, cache_status
+from controllers.volumes import csi_source, persistent_volume, persistent_volume_claim, volume_name
+
+__all__ = ["FINALIZER", "Observer", "Stores", "by_dataset_uid"]
+
+#: A Job that was released so many seconds ago and still has no pod: ask the events why.
+NO_POD_SECONDS = 5.0
+
+
+def by_dataset_uid(obj: dict[str, Any]) -> tuple[str, ...]:
+    """Index children by the uid of their Dataset."""
+    uid = obj["metadata"].get("labels", {}).get(DATASET_UID)
+    return (uid,) if uid else ()
+
+
+def _children() -> Store:
+    return Store({"dataset": by_dataset_uid})
+
+
+@dataclass(frozen=True)
+class Stores:
+    """What the informers fill. Children are indexed by the uid of their Dataset (index "dataset")."""
+
+    datasets: Store = field(default_factory=Store)
+    jobs: Store = field(default_factory=_children)
+    pods: Store = field(default_factory=_children)
+    volumes: Store = field(default_factory=_children)
+    claims: Store = field(default_factory=_children)
+
+
+class Observer:
+    """Reads everything about one Dataset. Safe for many threads: it holds no state of its own."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        cluster: Cluster,
+        config: ControllerConfig,
+        *,
+        now: Callable[[], float],
+        snapshot: Callable[[ClusterAddress], MasterSnapshot | None],
+        progress: Callable[[tuple[str, str]], ProgressSample | None],
+        line: Callable[[str], str],
+    ) -> None:
+        self._stores, self._cluster, self._config, self._now = stores, cluster, config, now
+        self._snapshot, self._progress, self._place = snapshot, progress, line
+        self._limits = Limits(allow_local_ufs=config.allow_local_ufs, allowed_masters=config.allowed_masters)
+
+    def dataset(self, obj: dict[str, Any], problem: Problem | None) -> Observed:
+        """Return what is known of this Dataset now; ``problem`` is what the API server last refused."""
+        meta = _meta(obj)
+        spec, spec_error = self._spec(obj)
+        status = parse_status(obj)
+        masters, path = address_of(spec)
+        pods = self._stores.pods.by_index("dataset", meta.uid)
+        raw_jobs = self._stores.jobs.by_index("dataset", meta.uid)
+        jobs = tuple(job_view(job, pods_of(job, pods)) for job in raw_jobs)
+        volume, claim = self._volumes(meta, spec, masters, path)
+        return Observed(
+            now=self._now(),
+            meta=meta,
+            config=self._config,
+            status=status,
+            spec=spec,
+            spec_error=spec_error,
+            unserved=unserved_fields(obj),
+            masters=masters,
+            path=path,
+            inputs=inputs_hash(spec) if spec else "",
+            jobs=tuple(self._explained(meta.namespace, job) for job in jobs),
+            running_pods=tuple(pod["metadata"]["name"] for pod in pods if runs(pod)),
+            volume=volume,
+            claim=claim,
+            claim_users=self._users(meta) if meta.deleting and claim.deleting else (),
+            master=self._master(spec, status),
+            progress=self._progress((meta.namespace, meta.name)),
+            line=self._line(meta.namespace, jobs),
+            problem=problem,
+        )
+
+    def candidates(self) -> list[Candidate]:
+        """Return every Job that has not ended, and every pod that still runs although its Job is gone."""
+        found, seen_uids = [], set()
+        for job in self._stores.jobs.items():
+            seen_uids.add(job["metadata"]["uid"])
+            own = pods_of(job, self._stores.pods.by_index("dataset", job["metadata"]["labels"].get(DATASET_UID, "")))
+            state = job_view(job, own)
+            if not state.ended or any(map(runs, own)):
+                found.append(_candidate(job, state.created, released=state.state is not JobState.SUSPENDED))
+        for pod in self._stores.pods.items():
+            owners = {owner.get("uid") for owner in pod["metadata"].get("ownerReferences", ())}
+            if runs(pod) and not owners & seen_uids:
+                found.append(_candidate(pod, 0.0, released=True))
+        return found
+
+    def _spec(self, obj: dict[str, Any]) -> tuple[DatasetSpec | None, Problem | None]:
+        try:
+            spec = parse_spec(obj)
+            # Managed Alluxio (AlluxioRuntime) is not served yet: only spec.alluxio names a master.
+            validate(spec, self._limits, runtime_exists=False)
+        except SpecError as error:
+            return None, Problem(error.reason, error.message)
+        return spec, None
+
+    def _volumes(
+        self, meta: Meta, spec: DatasetSpec | None, masters: tuple[str, ...], path: str
+    ) -> tuple[VolumeView, VolumeView]:
+        volume = self._stores.volumes.get("", volume_name(meta.uid))
+        claim = next(iter(self._stores.claims.by_index("dataset", meta.uid)), None)
+        if spec is None:
+            return view(volume, {"spec": {}}), view(claim, {"spec": {}})
+        source = csi_source(masters, path, meta.uid, self._config.volume)
+        wanted = persistent_volume(meta.namespace, meta.name, meta.uid, spec, source, self._config.volume)
+        wanted_claim = persistent_volume_claim(meta.namespace, meta.name, meta.uid, spec)
+        return view(volume, wanted), view(claim, wanted_claim)
+
+    def _master(self, spec: DatasetSpec | None, status: DatasetStatus) -> MasterView:
+        address = cluster_address(spec)
+        found = self._snapshot(address) if address else None
+        if found is None:
+            return MasterView()
+        cache, states = cache_status(found, status.ufs_total_bytes) or (None, {})
+        return MasterView(
+            reachable=found.reachable,
+            reason=found.reason.value,
+            message=found.message,
+            version=found.version,
+            start_time_ms=found.start_time_ms or 0,
+            total_paths=found.total_paths,
+            cache=cache,
+            cache_states=states,
+        )
+
+    def _line(self, namespace: str, jobs: tuple[JobView, ...]) -> str:
+        waiting = next((job for job in jobs if job.state is JobState.SUSPENDED), None)
+        return self._place(f"{namespace}/{waiting.name}") if waiting else ""
+
+    def _explained(self, namespace: str, job: JobView) -> JobView:
+        """Add why there is no pod, which Kubernetes says in an event of the Job alone (quota, admission)."""
+        if job.state is not JobState.STARTING or job.pod or self._now() - (job.started or 0) < NO_POD_SECONDS:
+            return job
+        field_selector = f"regarding.uid={job.uid},type=Warning"
+        events, _, _ = self._cluster.list_page(EVENTS, namespace, field_selector=field_selector, limit=50)
+        notes = [f"{event.get('reason', '')}: {event.get('note', '')}" for event in events]
+        return replace(job, waiting=notes[-1] if notes else "no pod was made for it yet")
+
+    def _users(self, meta: Meta) -> tuple[str, ...]:
+        pods, _, _ = self._cluster.list_page(PODS, meta.namespace, limit=500)
+        return tuple(pod["metadata"]["name"] for pod in pods if runs(pod) and _uses(pod, meta.name))
+
+
+def address_of(spec: DatasetSpec | None) -> tuple[tuple[str, ...], str]:
+    """Return the masters and the dataset's path in Alluxio; ((), "/") where there are none."""
+    if spec is None or spec.alluxio is None:
+        return (), "/"
+    return spec.alluxio.masters, spec.dataset_path
+
+
+def key_of(obj: dict[str, Any]) -> Key:
+    """Return the queue's key of a Dataset."""
+    return Key("Dataset", obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+
+
+def _meta(obj: dict[str, Any]) -> Meta:
+    meta = obj["metadata"]
+    return Meta(
+        namespace=meta.get("namespace", ""),
+        name=meta["name"],
+        uid=meta["uid"],
+        generation=int(meta.get("generation") or 1),
+        deleting="deletionTimestamp" in meta,
+        finalizers=tuple(meta.get("finalizers") or ()),
+        retry=(meta.get("annotations") or {}).get(RETRY_ANNOTATION, ""),
+    )
+
+
+def _candidate(obj: dict[str, Any], created: float, *, released: bool) -> Candidate:
+    meta = obj["metadata"]
+    masters, path = masters_and_path(obj)
+    return Candidate(
+        name=f"{meta['namespace']}/{meta['name']}",
+        dataset=f"{meta['namespace']}/{meta.get('labels', {}).get('data.fluid.io/dataset', '')}",
+        masters=frozenset(masters),
+        path=path,
+        created=created or epoch(meta.get("creationTimestamp")) or 0.0,
+        released=released,
+    )
+
+
+def _uses(pod: dict[str, Any], claim: str) -> bool:
+    volumes = pod.get("spec", {}).get("volumes", ())
+    return any((item.get("persistentVolumeClaim") or {}).get("claimName") == claim for item in volumes)
+
+
+def cluster_address(spec: DatasetSpec | None) -> ClusterAddress | None:
+    """Return whom to ask for the state of the Dataset's Alluxio, or None where the spec names nobody."""
+    if spec is None or spec.alluxio is None:
+        return None
+    return ClusterAddress(spec.alluxio.masters, spec.alluxio.web_port)

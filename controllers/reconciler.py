@@ -1,0 +1,167 @@
+"""One pass over one key: gather -> decide -> apply. The one place that catches Exception.
+
+What a pass needs to know is in objects; what is kept here between passes (the last refusal, the places in line) is only for
+display, and is found again after a restart.
+"""
+
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from controllers import admission, observe
+from controllers.api.conditions import READY, find
+from controllers.api.dataset import parse_status
+from controllers.apply import Applier, LostLease, Refused
+from controllers.dataset import JobState, Observed, Problem, decide
+from controllers.decision import ADMISSION, Decision, Event, Key
+from controllers.kube.errors import Conflict, KubeError, NotFound, TooManyRequests
+from controllers.logs import bound
+
+logger = logging.getLogger(__name__)
+
+#: A refusal (RBAC, quota, a name that somebody else holds) is tried again after so many seconds.
+REFUSED_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a pass ended: controller-runtime's four results. ``seconds`` for requeue_after."""
+
+    result: str  # "success", "requeue_after", "requeue" (a conflict), "error"
+    seconds: float = 0.0
+    error: str = ""
+
+
+class Follower(Protocol):
+    """Who reads masters and logs beside the reconciles, and whom to tell what to read."""
+
+    def follow(self, key: Key, seen: Observed) -> None: ...
+
+    def forget(self, key: Key) -> None: ...
+
+
+class Reconciler:
+    """Handles keys of any kind. Safe for many workers: the queue never hands one key to two of them."""
+
+    def __init__(
+        self,
+        stores: observe.Stores,
+        observer_: observe.Observer,
+        applier: Applier,
+        *,
+        follower: Follower,
+        enqueue: Callable[[Key], None],
+        send_event: Callable[[dict[str, Any], Event], None],
+        per_master: int,
+        everywhere: int = 0,
+    ) -> None:
+        self._stores, self._observer, self._applier = stores, observer_, applier
+        self._follower, self._enqueue, self._send_event = follower, enqueue, send_event
+        self._per_master, self._everywhere = per_master, everywhere
+        self._problems: dict[Key, Problem] = {}
+        self._waiting: dict[str, str] = {}
+
+    def line(self, job: str) -> str:
+        """Return why the suspended Job ("namespace/name") has no turn yet; "" where admission has not seen it."""
+        return self._waiting.get(job, "")
+
+    def process(self, key: Key) -> Outcome:
+        """Handle one key and say when to come back. Never raises: a bug in one Dataset costs only that one."""
+        with bound(dataset=str(key), reconcileID=uuid.uuid4().hex[:8]):
+            try:
+                return self._admit() if key == ADMISSION else self._dataset(key)
+            except Conflict as error:
+                logger.debug("read again: %s", error.message)
+                return Outcome("requeue", error=error.message)
+            except LostLease:
+                return Outcome("success")
+            except TooManyRequests as error:
+                return Outcome("requeue_after", max(1.0, error.retry_after), error.message)
+            except KubeError as error:
+                logger.warning("%s", error.message)
+                return Outcome("error", error=error.message)
+            except Exception as error:  # noqa: BLE001
+                logger.exception("a bug: the pass ended with an exception")
+                return Outcome("error", error=str(error))
+
+    def _dataset(self, key: Key) -> Outcome:
+        obj = self._stores.datasets.get(key.namespace, key.name)
+        if obj is None:
+            self._follower.forget(key)
+            self._problems.pop(key, None)
+            return Outcome("success")
+        seen = self._observer.dataset(obj, self._problems.get(key))
+        self._follower.follow(key, seen)
+        decision = decide(seen)
+        started = time.monotonic()
+        try:
+            self._applier.apply(obj, decision)
+        except Refused as refused:
+            return self._refused(key, refused.problem)
+        if self._problems.pop(key, None):
+            self._enqueue(key)  # it is no longer refused: say so
+        self._tell(obj, seen, decision, time.monotonic() - started)
+        return Outcome("success") if decision.requeue_after is None else Outcome("requeue_after", decision.requeue_after)
+
+    def _refused(self, key: Key, problem: Problem) -> Outcome:
+        if self._problems.get(key) != problem:
+            logger.warning("refused: %s", problem.message, extra={"reason": problem.reason})
+            self._problems[key] = problem
+            self._enqueue(key)  # at once, so that the next pass writes it into the status
+        return Outcome("requeue_after", REFUSED_SECONDS)
+
+    def _tell(self, obj: dict[str, Any], seen: Observed, decision: Decision, seconds: float) -> None:
+        """Log what changed, one line for a decision that changes something, and send the events last."""
+        new = decision.status
+        before, after = find(seen.status.conditions, READY), find(new.conditions, READY) if new else None
+        if new and after and (before is None or (before.reason, seen.status.phase) != (after.reason, new.phase)):
+            logger.info(
+                "%s: %s",
+                after.reason,
+                after.message,
+                extra={
+                    "from": seen.status.phase or "",
+                    "to": new.phase or "",
+                    "reason": after.reason,
+                    "run": new.run.number,
+                    "seconds": round(seconds, 3),
+                },
+            )
+        for event in decision.events:
+            self._send_event(obj, event)
+
+    def _admit(self) -> Outcome:
+        """Release suspended Jobs whose turn it is. A Job that changed meanwhile costs nothing: its event wakes us again."""
+        plan = admission.plan(self._observer.candidates(), self._per_master, self._everywhere)
+        moved = {name for name, text in plan.waiting.items() if self._waiting.get(name) != text}
+        self._waiting = plan.waiting
+        failed: KubeError | None = None
+        for candidate in plan.release:
+            failed = self._release(candidate.name) or failed
+        for name in moved:
+            self._wake(name)
+        if failed is not None:
+            raise failed
+        return Outcome("success")
+
+    def _release(self, name: str) -> KubeError | None:
+        """Release one Job; return what went wrong, so that it costs nobody else in line his turn."""
+        job = self._stores.jobs.get(*name.split("/", 1))
+        try:
+            if job is not None:
+                self._applier.release(job)
+                logger.info("released Job %s", name)
+        except NotFound:
+            return None
+        except KubeError as error:
+            return error
+        return None
+
+    def _wake(self, job_name: str) -> None:
+        job = self._stores.jobs.get(*job_name.split("/", 1))
+        owner = next(iter(job["metadata"].get("ownerReferences", ())), None) if job else None
+        if job and owner:
+            self._enqueue(Key("Dataset", job["metadata"]["namespace"], owner["name"]))
