@@ -11,7 +11,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from controllers.api.dataset import CacheStatus, printable_bytes
+from controllers.api.dataset import printable_bytes
+from controllers.api.dataset_status import CacheStatus
 from controllers.api.model import INT64_MAX
 from controllers.api.times import rfc3339
 

@@ -12,9 +12,9 @@ import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from controllers.api.result import Progress
-from controllers.dataset.seen import ProgressSample
 from controllers.kube.errors import Forbidden, KubeError
 from controllers.master_snapshot import ClusterAddress
 from controllers.rounds import Rounds
@@ -29,6 +29,13 @@ FORBIDDEN_SECONDS = 600.0
 logger = logging.getLogger(__name__)
 
 
+class Sample(NamedTuple):
+    """A progress line, and the wall time (seconds since the epoch) at which it was read."""
+
+    progress: Progress
+    time: float
+
+
 @dataclass
 class _Followed:
     """One running pod."""
@@ -37,8 +44,8 @@ class _Followed:
     pod: str
     cluster: ClusterAddress | None
     base: int | None = None  # the master's paths when it was registered, or first known
-    sample: ProgressSample | None = None
-    told: ProgressSample | None = None
+    sample: Sample | None = None
+    told: Sample | None = None
 
 
 class ProgressReader:
@@ -46,8 +53,8 @@ class ProgressReader:
 
     ``read_tail(namespace, pod)`` returns the end of the log, within a bounded time, or raises KubeError.
     ``total_paths(cluster)`` is what the master knows by now (``MasterPoller.snapshot``), or None: where logs may not be
-    read (the role for pods/log is optional), the paths that appeared since the registration stand in for the files. That
-    counts directories, and what other loads do in the same Alluxio: ``Progress.message`` says so.
+    read (the role for pods/log is optional), the paths that appeared since the registration stand in for the files.
+    That counts directories, and what other loads do in the same Alluxio: ``Progress.message`` says so.
     """
 
     def __init__(
@@ -83,8 +90,8 @@ class ProgressReader:
             self._followed.pop(key, None)
             self._rounds.discard(key)
 
-    def sample(self, key: Key) -> ProgressSample | None:
-        """Return the last progress of the registered pod and the wall time at which it was read."""
+    def sample(self, key: Key) -> Sample | None:
+        """Return the last progress of the registered pod, or None before there is any."""
         with self._lock:
             followed = self._followed.get(key)
             return followed.sample if followed else None
@@ -94,7 +101,7 @@ class ProgressReader:
             followed = self._followed.get(key)
         if followed is not None:
             progress = self._progress(followed)
-            if progress is not None and self._take(followed, ProgressSample(progress, self._clock.now())):
+            if progress is not None and self._take(followed, Sample(progress, self._clock.now())):
                 self._on_change(key)
         return self._interval * (1 + self._rand())
 
@@ -126,7 +133,7 @@ class ProgressReader:
             followed.base = paths
         return Progress(step="", files=paths - followed.base, message="new paths in the master, of all loads")
 
-    def _take(self, followed: _Followed, sample: ProgressSample) -> bool:
+    def _take(self, followed: _Followed, sample: Sample) -> bool:
         """Keep the sample; return whether it is worth telling: files grew by more than 1 %, or 30 s have passed."""
         with self._lock:
             followed.sample, told = sample, followed.told
