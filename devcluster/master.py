@@ -1,0 +1,380 @@
+"""A double of an Alluxio 2.9 master over a local directory: its gRPC and HTTP as far as we speak them.
+
+It answers, counts and hides failures as a real master over a local storage was measured to. A file request without
+``ttl: -1`` is refused; a real master would take it, and then delete the files.
+"""
+
+import json
+import os
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
+from pathlib import Path
+from stat import S_ISDIR
+from typing import Any, Self
+
+import grpc
+
+from fluidctl.load import alluxio_pb2 as pb
+from fluidctl.load import methods
+
+_ASYNC = (methods.SYNC_METADATA_ASYNC, methods.GET_SYNC_PROGRESS, methods.CANCEL_SYNC_METADATA)
+_COUNTERS = ("AbsentCacheSize", "MetadataSyncFail", "MetadataSyncSuccess", "MetadataSyncPathsFail",
+             "MetadataSyncPrefetchFail", "MetadataSyncPrefetchOpsCount")  # fmt: skip
+
+
+@dataclass
+class Behaviour:
+    """What a test may set, at any time. Directories are paths in Alluxio."""
+
+    version: str = "2.9.6"
+    latency: float = 0.0  # seconds for a request to the storage, which lists at most 1,000 entries
+    files_per_second: float = 0.0  # of the whole master; 0: as fast as it can
+    failing: dict[bytes, grpc.StatusCode] = field(
+        default_factory=dict
+    )  # one-level answers fail, recursive ones hide it
+    hidden: set[bytes] = field(default_factory=set)  # "empty, OK", as with one dangling link in it
+    asynchronous: bool = True  # SyncMetadataAsync exists (2.9.4 and later)
+    standby: bool = False
+    safe_mode_seconds: float = 0.0  # after each start
+    stall_after: int = -1  # a task stands still after so many entries, until a listing loads something
+    capacity_bytes: int = 0
+    used_bytes: int = 0
+
+
+class _Task:
+    def __init__(self, number: int, path: bytes) -> None:
+        self.id, self.path, self.state = number, path, pb.RUNNING
+        self.operations = self.objects = self.batches = 0
+        self.failure, self.begun, self.ended = b"", time.monotonic(), 0.0
+        self.cancelled = threading.Event()
+
+    def message(self) -> pb.SyncMetadataTask:
+        stats = b"TaskStats{Success op count={[CREATE:%d]}, # of batches=%d, # of objects loaded from UFS=%d, "
+        stats = stats % (self.operations, self.batches, self.objects) + b"# of load errors=%d}" % bool(self.failure)
+        return pb.SyncMetadataTask(
+            id=self.id, state=self.state, successOpCount=self.operations, taskStatString=stats,
+            syncDurationMs=int(1000 * ((self.ended or time.monotonic()) - self.begun)),
+            exception=pb.SyncFailure(exceptionMessage=self.failure) if self.failure else None,
+            taskInfoString=b"TaskInfo{AlluxioPath: %s, Id: %d}" % (self.path, self.id),
+        )  # fmt: skip
+
+
+class _Failed(Exception):
+    def __init__(self, code: grpc.StatusCode, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class AlluxioMaster(grpc.GenericRpcHandler):  # type: ignore[type-arg]
+    """Serves ``directory`` as the root of its namespace, on loopback. ``behaviour`` may be changed while it runs."""
+
+    def __init__(self, directory: str | Path, port: int = 0, web_port: int = 0, **behaviour: Any) -> None:
+        self.behaviour, self._root = Behaviour(**behaviour), os.fsencode(str(directory)).rstrip(b"/")
+        self.port, self.start_ms, self.counters = port, 0, Counter[str]()
+        self._lock, self._woken = threading.Lock(), threading.Event()
+        self._channels, self._groups, self._free_at = set[str](), list[_Task](), 0.0
+        self._forget()
+        self._web = ThreadingHTTPServer(("127.0.0.1", web_port), type("_Bound", (_Web,), {"master": self}))
+        self.web_port = self._web.server_address[1]
+        calls: dict[methods.Method[Any, Any], Callable[[Any], Any]] = {
+            methods.GET_SERVICE_VERSION: lambda _: pb.GetServiceVersionResponse(version=2),
+            methods.GET_MASTER_INFO: self._info,
+            methods.GET_METRICS: self._metrics,
+            methods.GET_STATUS: lambda request: pb.GetStatusResponse(fileInfo=self._look_up(request)),
+            methods.GET_MOUNT_TABLE: self._mounts,
+            methods.LIST_STATUS: self._list,
+            methods.SYNC_METADATA_ASYNC: self._submit,
+            methods.GET_SYNC_PROGRESS: lambda request: pb.GetSyncProgressResponse(task=[self._task(request).message()]),
+            methods.CANCEL_SYNC_METADATA: self._cancel,
+        }
+        self._calls = {method.path: (method, call) for method, call in calls.items()}
+
+    def start(self) -> Self:
+        threading.Thread(target=self._web.serve_forever, args=(0.05,), daemon=True).start()
+        self._listen()
+        return self
+
+    def stop(self) -> None:
+        self._close()
+        self._web.shutdown()
+        self._web.server_close()
+
+    __enter__ = start
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def restart(self) -> None:
+        """Stop and start on the same port: channels, tasks and counters are gone, the inodes stay."""
+        self._close()
+        self._groups, self.counters = [], Counter()
+        self._listen()
+
+    def format(self) -> None:
+        """Restart with an empty journal: another cluster id, and nothing known."""
+        self._close()
+        self._forget()
+        self.restart()
+
+    def _forget(self) -> None:
+        self.cluster_id, self._loaded = str(uuid.uuid4()), set[bytes]()
+        self._inodes: dict[bytes, dict[bytes, pb.FileInfo]] = {b"/": {}}  # children by directory
+
+    def _listen(self) -> None:
+        self.start_ms = max(int(time.time() * 1000), self.start_ms + 1)
+        self._stopped = threading.Event()
+        self._pool = ThreadPoolExecutor(256)  # an authenticated channel keeps one for its life
+        self._server = grpc.server(self._pool, handlers=[self], options=[("grpc.so_reuseport", 0)])
+        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        self._server.start()
+
+    def _close(self) -> None:
+        for task in self._groups:
+            task.cancelled.set()
+        self._woken.set()
+        self._stopped.set()
+        self._server.stop(0).wait()
+        self._pool.shutdown(wait=False)
+
+    # Protocol
+
+    def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
+        path = details.method
+        if path == methods.AUTHENTICATE.path:
+            return grpc.stream_stream_rpc_method_handler(self._authenticate, pb.SaslMessage.FromString, _bytes)
+        missing = self.behaviour.standby or not self.behaviour.asynchronous and path in {each.path for each in _ASYNC}
+        if missing or path not in self._calls:
+            return None  # UNIMPLEMENTED "Method not found!", as of the real one
+        method, call = self._calls[path]
+        channel = dict(details.invocation_metadata).get("channel-id")
+        known = channel in self._channels or method is methods.GET_SERVICE_VERSION
+
+        def run(request: Any, context: grpc.ServicerContext) -> Any:
+            if not known:
+                context.abort(grpc.StatusCode.UNAUTHENTICATED, f"Channel: {channel!r} is not authenticated for call")
+            try:
+                return call(request)
+            except _Failed as error:
+                context.abort(error.code, str(error))
+
+        one = (
+            grpc.unary_stream_rpc_method_handler
+            if method is methods.LIST_STATUS
+            else grpc.unary_unary_rpc_method_handler
+        )
+        return one(run, method.request.FromString, _bytes)
+
+    def _authenticate(self, messages: Iterable[Any], _: grpc.ServicerContext) -> Iterator[pb.SaslMessage]:
+        channels = set()
+        try:
+            for message in messages:  # until the client closes the stream, which ends the registration
+                channels.add(message.clientId)
+                self._channels.add(message.clientId)
+                yield pb.SaslMessage(messageType=pb.SUCCESS, clientId=message.clientId)
+        finally:
+            self._channels -= channels
+
+    def is_safe(self) -> bool:
+        """Whether it is still in safe mode, in which nothing is answered about files."""
+        return time.time() * 1000 < self.start_ms + 1000 * self.behaviour.safe_mode_seconds
+
+    def _info(self, _: Any) -> pb.GetMasterInfoResponse:
+        info = pb.MasterInfo(leaderMasterAddress=f"127.0.0.1:{self.port}", rpcPort=self.port, webPort=self.web_port,
+                             safeMode=self.is_safe(), startTimeMs=self.start_ms, version=self.behaviour.version,
+                             clusterId=self.cluster_id)  # fmt: skip
+        return pb.GetMasterInfoResponse(masterInfo=info)
+
+    def gauges(self) -> dict[str, int]:
+        """Return the metrics that are states, by name."""
+        has = self.behaviour
+        with self._lock:
+            total = 1 + sum(map(len, self._inodes.values()))
+        capacity = {"Total": has.capacity_bytes, "Used": has.used_bytes, "Free": has.capacity_bytes - has.used_bytes}
+        states = {"Master.TotalPaths": total, "Master.StartTime": self.start_ms, "Cluster.LostWorkers": 0}
+        states["Cluster.Workers"] = int(has.capacity_bytes > 0)
+        return states | {f"Cluster.Capacity{name}": value for name, value in capacity.items()}
+
+    def counts(self) -> dict[str, int]:
+        """Return the metrics that count since the start, by name."""
+        return {f"Master.{name}": self.counters[name] for name in _COUNTERS}
+
+    def _metrics(self, _: Any) -> pb.GetMetricsResponse:
+        values = (self.gauges() | self.counts()).items()
+        return pb.GetMetricsResponse(metrics={name: pb.MetricValue(doubleValue=value) for name, value in values})
+
+    def _mounts(self, _: Any) -> pb.GetMountTableResponse:
+        point = pb.MountPointInfo(ufsUri=self._root or b"/", ufsType="local", readOnly=True)
+        return pb.GetMountTableResponse(mountPoints=[pb.MountEntry(key=b"/", value=point)])
+
+    # Files
+
+    def _list(self, request: Any) -> Iterator[pb.ListStatusResponse]:
+        options, found = request.options, self._look_up(request)
+        read = self._tree if options.recursive else self._children
+        entries = read(found.path, options.loadMetadataType) if found.folder else [found]
+        if self.is_safe() and not all(entry.folder for entry in entries):
+            raise _Failed(grpc.StatusCode.UNAVAILABLE, "Alluxio master is in safe mode. Please try again later.")
+        parts = iter([] if options.loadMetadataOnly else entries)
+        messages = iter(lambda: list(islice(parts, 10_000)), [])
+        return (pb.ListStatusResponse(fileInfos=part) for part in messages)
+
+    def _look_up(self, request: Any) -> pb.FileInfo:
+        """Return the entry, known from now on; refuse what a real master refuses, and the ttl that it would obey."""
+        path, shown = request.path.rstrip(b"/") or b"/", request.path.decode(errors="replace")
+        if not path.startswith(b"/") or request.options.commonOptions.ttl != -1:
+            raise _Failed(grpc.StatusCode.INVALID_ARGUMENT, f"Path {shown} is invalid, or a ttl would delete its files")
+        try:
+            return self._know(path)
+        except OSError as error:
+            self.counters["MetadataSyncPathsFail"] += 1
+            raise _Failed(grpc.StatusCode.NOT_FOUND, f'Path "{shown}" does not exist.') from error
+
+    def _know(self, path: bytes) -> pb.FileInfo:
+        parent, _, name = path.rpartition(b"/")
+        if not name:
+            return pb.FileInfo(path=b"/", folder=True)
+        self._know(parent or b"/")
+        with self._lock:
+            siblings = self._inodes.setdefault(parent or b"/", {})
+            return siblings.get(name) or siblings.setdefault(name, self._stat(path))
+
+    def _stat(self, path: bytes) -> pb.FileInfo:
+        stat = os.stat(self._root + path)
+        folder = S_ISDIR(stat.st_mode)
+        return pb.FileInfo(path=path, folder=folder, completed=True, length=0 if folder else stat.st_size)
+
+    def _children(self, path: bytes, kind: int) -> list[pb.FileInfo]:
+        if kind == pb.ALWAYS or (kind == pb.ONCE and path not in self._loaded):
+            self.counters.update(["MetadataSyncPrefetchOpsCount", "MetadataSyncSuccess"])
+            self._load(path)
+            self._woken.set()
+        with self._lock:
+            return list(self._inodes.get(path, {}).values())
+
+    def _tree(self, path: bytes, kind: int) -> list[pb.FileInfo]:
+        """Walk as a recursive request does: what fails is counted, and silently left out of the answer."""
+        entries, todo, failed = [], [path], 0
+        while todo:
+            try:
+                children = self._children(todo.pop(), kind)
+            except _Failed:
+                failed += 1
+                continue
+            entries += children
+            todo += [child.path for child in children if child.folder]
+        self.counters.update(MetadataSyncFail=failed > 0, MetadataSyncPathsFail=failed, MetadataSyncPrefetchFail=failed)
+        return entries
+
+    def _load(self, path: bytes, task: _Task | None = None) -> None:
+        """Read one directory of the storage into the inodes, page by page."""
+        if code := self.behaviour.failing.get(path):
+            raise _Failed(code, f"{code.name}:{path.decode(errors='replace')}")
+        prefix = path.rstrip(b"/") + b"/"
+        try:
+            names = sorted(os.listdir(self._root + path))
+            found = [(name, self._stat(prefix + name)) for name in names if name.decode()]
+        except (OSError, UnicodeDecodeError):
+            return  # one dangling link or odd name empties the directory: status OK, and every ONCE lists it again
+        if path in self.behaviour.hidden:
+            return
+        for start in range(0, len(found) or 1, 1000):
+            page = dict(found[start : start + 1000])
+            self._take_time(len(page), task)
+            with self._lock:
+                self._inodes[path] = page | self._inodes.get(path, {})
+        self._loaded.add(path)
+
+    def _take_time(self, entries: int, task: _Task | None) -> None:
+        """Wait as long as the storage and the master need, and count for the task, whose pages span directories."""
+        rate, now, latency = self.behaviour.files_per_second, time.monotonic(), self.behaviour.latency
+        with self._lock:
+            ready = self._free_at = max(self._free_at, now) + (entries / rate if rate else 0.0)
+        if task:
+            latency = latency if (task.objects + entries) // 1000 > task.objects // 1000 else 0.0
+            task.operations, task.objects, task.batches = (
+                task.operations + entries,
+                task.objects + entries,
+                task.batches + 1,
+            )
+        (task.cancelled if task else self._stopped).wait(max(ready - now, latency))
+
+    # Asynchronous metadata sync
+
+    def _submit(self, request: Any) -> pb.SyncMetadataAsyncResponse:
+        path = request.path.rstrip(b"/") or b"/"
+        with self._lock:
+            task = next((task for task in self._groups if task.path == path and task.state == pb.RUNNING), None)
+            new = task or _Task(len({task.id for task in self._groups}), path)
+            self._groups.append(new)
+            group = len(self._groups) - 1
+        if not task:
+            threading.Thread(target=self._sync, args=(new,), daemon=True).start()
+        return pb.SyncMetadataAsyncResponse(submitted=True, taskGroupId=group, taskIds=[new.id])
+
+    def _sync(self, task: _Task) -> None:
+        todo = [task.path] if os.path.isdir(self._root + task.path) else []
+        task.objects = len(todo)
+        while todo and not task.cancelled.is_set():
+            path = todo.pop()
+            if 0 <= self.behaviour.stall_after <= task.operations:
+                self._woken.clear()
+                if not task.cancelled.is_set():
+                    self._woken.wait()
+            try:
+                self._load(path, task)
+            except _Failed as error:
+                task.failure = str(error).encode()
+            with self._lock:
+                todo += [child.path for child in self._inodes.get(path, {}).values() if child.folder]
+        task.ended = time.monotonic()
+        task.state = pb.CANCELED if task.cancelled.is_set() else pb.FAILED if task.failure else pb.SUCCEEDED
+
+    def _task(self, request: Any) -> _Task:
+        if request.taskGroupId >= len(self._groups):
+            raise _Failed(grpc.StatusCode.NOT_FOUND, f"Task group id {request.taskGroupId} not found")
+        task: _Task = self._groups[request.taskGroupId]
+        return task
+
+    def _cancel(self, request: Any) -> pb.CancelSyncMetadataResponse:
+        task = self._task(request)
+        if task.state != pb.RUNNING:
+            text = f"Task {task.id} not found or has already been canceled."
+            raise _Failed(grpc.StatusCode.NOT_FOUND, text)
+        task.state = pb.CANCELED
+        task.cancelled.set()
+        self._woken.set()
+        return pb.CancelSyncMetadataResponse()
+
+
+def _bytes(message: Any) -> bytes:
+    return message.SerializeToString()  # type: ignore[no-any-return]
+
+
+class _Web(BaseHTTPRequestHandler):
+    master: AlluxioMaster
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Keep quiet."""
+
+    def do_GET(self) -> None:
+        master, has = self.master, self.master.behaviour
+        capacity = {"total": has.capacity_bytes, "used": has.used_bytes}
+        pages: dict[str, Any] = {
+            "/metrics/json/": {
+                "gauges": {name: {"value": value} for name, value in master.gauges().items()},
+                "counters": {name: {"count": value} for name, value in master.counts().items()},
+            },
+            "/api/v1/master/info": {"startTimeMs": master.start_ms, "version": has.version, "capacity": capacity},
+        }
+        data = json.dumps(pages.get(self.path)).encode()
+        self.send_response(200 if self.path in pages else 404)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
