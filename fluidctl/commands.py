@@ -1,12 +1,15 @@
 """The commands of people and of the Deployment: flags in, one call, exit code out."""
 
+import errno
 import inspect
 import sys
+import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from controllers.api.conditions import ALWAYS_SHOWN, READY, REFRESHING, RESTORED
 from controllers.config import VolumeProfile
 from fluidctl.exits import Code, Failure
 from fluidctl.settings import Setting, settings, to_config
@@ -18,6 +21,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+#: Conditions that a Dataset can have.
+KNOWN = (*ALWAYS_SHOWN, RESTORED, REFRESHING)
 
 
 def run(args: Sequence[str]) -> int:
@@ -56,9 +63,76 @@ def crds() -> None:
 
     To install them: fluidctl crds | kubectl apply --server-side -f -
     """
-    from controllers.api.crd import to_yaml
+    from controllers.api.crd import render
 
-    print(to_yaml(), end="")
+    print("---\n".join(text for _, text in render()), end="")
+
+
+Kubeconfig = Annotated[
+    str, typer.Option("--kubeconfig", envvar="FLUIDCTL_KUBECONFIG", help="File that names the cluster, as kubectl's.")
+]
+Context = Annotated[str, typer.Option("--context", envvar="FLUIDCTL_CONTEXT", help="Context of the kubeconfig.")]
+Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Namespace. Default: the context's.")]
+
+
+@app.command()
+def get(
+    name: Annotated[str, typer.Argument(help="Show everything about this Dataset; without it all are listed.")] = "",
+    namespace: Namespace = "",
+    all_namespaces: Annotated[bool, typer.Option("-A", "--all-namespaces", help="List all namespaces.")] = False,
+    output: Annotated[str, typer.Option("--output", "-o", help="wide or json.")] = "",
+    kubeconfig: Kubeconfig = "",
+    context: Context = "",
+) -> None:
+    """List Datasets, or show everything about one."""
+    if output not in ("", "wide", "json"):
+        raise Failure(Code.USAGE, f"-o must be wide or json, not {output!r}")
+    if all_namespaces and (name or namespace):
+        raise Failure(Code.USAGE, "-A lists all namespaces: neither a name nor -n goes with it")
+    from fluidctl import follow
+
+    with follow.cluster(kubeconfig, context) as source:
+        where = namespace or source.default_namespace
+        if name:
+            follow.print_one(source, where, name, output, time.time())
+        else:
+            follow.print_list(source, None if all_namespaces else where, output, time.time())
+
+
+@app.command()
+def wait(
+    name: Annotated[str, typer.Argument(help="Name of the Dataset.", show_default=False)],
+    condition: Annotated[str, typer.Option("--for", help="Condition that must be True.")] = READY,
+    timeout: Annotated[
+        str, typer.Option("--timeout", help="Longest wait, such as 90s or 1h30m. Default: no limit.")
+    ] = "",
+    namespace: Namespace = "",
+    kubeconfig: Kubeconfig = "",
+    context: Context = "",
+) -> None:
+    """Wait until a condition of a Dataset is True, and show how it gets there."""
+    if condition not in KNOWN:
+        raise Failure(Code.USAGE, f"--for must be one of {', '.join(KNOWN)}, not {condition!r}")
+    from fluidctl import follow
+
+    limit = follow.seconds(timeout)
+    with follow.cluster(kubeconfig, context) as source:
+        where = namespace or source.default_namespace
+        found = follow.states(source, where, name, time.monotonic() + limit, time.monotonic, time.sleep)
+        with follow.Display(f"{where}/{name}", time.time, sys.stdout) as display:
+            follow.follow(found, condition, display)
+
+
+@app.command()
+def demo(
+    data: Annotated[str, typer.Option("--data", help="Directory to serve. Default: a tree that is made for it.")] = "",
+    files: Annotated[int, typer.Option("--files", help="Files in the tree that is made.")] = 20_000,
+    once: Annotated[bool, typer.Option("--once", help="End when Ready; the last line is the Dataset as JSON.")] = False,
+) -> None:
+    """Show the whole flow on this machine: embedded cluster, Alluxio double, controller, one Dataset."""
+    from fluidctl.demo import run as run_demo
+
+    run_demo(data, files, once)
 
 
 def _flag(setting: Setting) -> inspect.Parameter:
@@ -74,7 +148,17 @@ def controller(**flags: Any) -> int:
     config = to_config(flags)
     from controllers.manager import run as run_manager
 
-    return run_manager(config)
+    from fluidctl import follow
+
+    with follow.cluster(config.kubeconfig, config.context) as source:
+        follow.check(source, config)
+    try:
+        return run_manager(config)
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES):
+            raise
+        binds = f"--metrics-bind {config.metrics_bind} or --health-bind {config.health_bind}"
+        raise Failure(Code.PORT_TAKEN, f"cannot listen on {binds}: {error.strerror}") from error
 
 
 controller.__signature__ = inspect.Signature([_flag(setting) for setting in settings()])  # type: ignore[attr-defined]

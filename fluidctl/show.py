@@ -1,4 +1,4 @@
-"""A Dataset as people read it: pure functions from the object to lines or to a rich table. Nothing is fetched or printed.
+"""A Dataset as people read it: pure functions from the object to lines or to a rich table; nothing is fetched here.
 
 A status may hold anything that another hand wrote there, so it is read leniently: what does not fit is not shown.
 """

@@ -62,7 +62,7 @@ def test_version_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
         pytest.param(["controller", "--workers", "many"], "--workers", id="not a number"),
         pytest.param(["controller", "--workers", "0"], "--workers", id="number out of range"),
         pytest.param(["controller", "--log-format", "xml"], "--log-format", id="not one of the words"),
-        pytest.param(["wait"], "NAME", id="missing argument"),
+        pytest.param(["wait"], "name", id="missing argument"),
         pytest.param(["wait", "a", "--for", "Raedy"], "--for", id="no such condition"),
         pytest.param(["wait", "a", "--timeout", "-1"], "--timeout", id="negative time"),
         pytest.param(["get", "-o", "yml"], "-o", id="no such format"),

@@ -1,0 +1,215 @@
+"""Datasets of a cluster for people: connect, fetch, follow one until a condition holds; errors in one line."""
+
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Self, TextIO
+
+from controllers.api.conditions import TRUE, find
+from controllers.api.dataset_status import Phase
+from controllers.config import ControllerConfig
+from controllers.kube.client import Cluster, ConfigError
+from controllers.kube.errors import (
+    Expired,
+    Forbidden,
+    Invalid,
+    KubeError,
+    NoAnswer,
+    NotFound,
+    ServerError,
+    TooManyRequests,
+    Unauthorized,
+)
+from controllers.kube.resources import DATASETS
+from controllers.kube.store import strip
+from fluidctl.exits import Code, Failure
+from fluidctl.show import changes, describe, listing, message, panel, read
+
+_PASSING = (Expired, NoAnswer, ServerError, TooManyRequests)
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+#: A watch that is silent for longer is opened anew: the API server sends a bookmark every minute.
+_SILENCE_SECONDS = 90.0
+_RETRY_SECONDS = 1.0
+
+
+@contextmanager
+def cluster(kubeconfig: str, context: str) -> Iterator[Cluster]:
+    """Connect to the cluster of a kubeconfig; any failure inside becomes a Failure with one line for a person."""
+    from fluidctl.version import __version__
+
+    try:
+        connected = Cluster.connect(kubeconfig, context, pool_size=2, user_agent=f"fluidctl/{__version__}")
+        try:
+            yield connected
+        finally:
+            connected.close()
+    except ConfigError as error:
+        raise Failure(Code.UNREACHABLE, str(error)) from error
+    except KubeError as error:
+        raise explain(error) from error
+
+
+def explain(error: KubeError) -> Failure:
+    """Return the Failure for what the API server, or its absence, answered to a question about Datasets."""
+    if isinstance(error, NotFound) and error.details.get("name"):
+        return Failure(Code.NOT_FOUND, f"no such Dataset: {error.message}")
+    if isinstance(error, NotFound):
+        return Failure(
+            Code.CRDS_MISSING,
+            "this cluster has no Datasets yet; install: fluidctl crds | kubectl apply --server-side -f -",
+        )
+    if isinstance(error, Invalid):
+        return Failure(Code.USAGE, error.message)
+    if isinstance(error, (Unauthorized, Forbidden)):
+        return Failure(Code.UNREACHABLE, f"the cluster refuses this user: {error.message}")
+    return Failure(Code.UNREACHABLE, f"the cluster cannot be reached: {error.message}")
+
+
+def check(source: Cluster, config: ControllerConfig) -> None:
+    """Ask for one Dataset of those that the controller is to serve, so that it fails at its start and not for ever."""
+    namespaces = [config.only.partition("/")[0]] if config.only else config.namespaces or [None]
+    for namespace in namespaces:
+        source.list_page(DATASETS, namespace, config.selector, limit=1)
+
+
+def fetch(source: Cluster, namespace: str, name: str) -> dict[str, Any]:
+    """Return one Dataset; raise KubeError."""
+    return source.get(DATASETS, namespace, name)
+
+
+def print_list(source: Cluster, namespace: str | None, output: str, now: float) -> None:
+    """Print the Datasets of a namespace, or of all where None, as ``output`` says: "", "wide" or "json"."""
+    found, _ = source.list_all(DATASETS, namespace)
+    if output == "json":
+        print(json.dumps({"apiVersion": "v1", "kind": "List", "items": [strip(item) for item in found]}, indent=2))
+    elif not found:
+        print(f"No Datasets{f' in namespace {namespace}' if namespace else ''}.", file=sys.stderr)
+    else:
+        print("\n".join(listing(found, now, wide=output == "wide", namespaces=namespace is None)))
+
+
+def print_one(source: Cluster, namespace: str, name: str, output: str, now: float) -> None:
+    """Print everything about one Dataset."""
+    found = fetch(source, namespace, name)
+    print(json.dumps(strip(found), indent=2) if output == "json" else "\n".join(describe(found, now)))
+
+
+def seconds(text: str) -> float:
+    """Return the seconds of "90", "90s", "1h30m"; infinity where empty; a Failure says what is wrong."""
+    if not text:
+        return math.inf
+    if not re.fullmatch(r"\d+|(\d+[smhd])+", text):
+        raise Failure(Code.USAGE, f"--timeout must be a time such as 90s, 10m or 1h30m, not {text!r}")
+    return float(sum(int(count) * _UNITS[unit or "s"] for count, unit in re.findall(r"(\d+)([smhd]?)", text)))
+
+
+def states(
+    source: Cluster,
+    namespace: str,
+    name: str,
+    deadline: float,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> Iterator[dict[str, Any]]:
+    """Yield the Dataset now and after each change, and end at ``deadline`` (of ``clock``).
+
+    What heals by itself is tried again, but not before the first answer: who mistypes an address wants to know.
+    """
+    uid = ""
+    while True:
+        try:
+            current = fetch(source, namespace, name)
+            if uid not in ("", current["metadata"]["uid"]):
+                raise Failure(Code.NOT_FOUND, f"{namespace}/{name} was deleted, and another one was created")
+            uid = current["metadata"]["uid"]
+            yield current
+            if (left := deadline - clock()) > 0:
+                yield from _changes(source, current["metadata"], left)
+        except NotFound as error:
+            gone = Failure(Code.NOT_FOUND, f"{namespace}/{name} was deleted")
+            raise (gone if uid else explain(error)) from error
+        except _PASSING:
+            if not uid:
+                raise
+            sleep(_RETRY_SECONDS)
+        if clock() >= deadline:
+            return
+
+
+def _changes(source: Cluster, metadata: Mapping[str, Any], left: float) -> Iterator[dict[str, Any]]:
+    # By name here: the watches of a namespace differ in nothing else, and events of others are few.
+    watch = source.watch(
+        DATASETS,
+        metadata["namespace"],
+        resource_version=metadata["resourceVersion"],
+        timeout_seconds=math.ceil(min(left, 300)),
+        silence=min(left, _SILENCE_SECONDS),
+    )
+    for event in watch:
+        if event["type"] != "BOOKMARK" and event["object"]["metadata"]["name"] == metadata["name"]:
+            if event["type"] == "DELETED":
+                return
+            yield event["object"]
+
+
+def verdict(dataset: Mapping[str, Any], condition: str) -> Code | None:
+    """Return OK where the condition is True for the current spec, FAILED where the Dataset is Failed, else None."""
+    status, generation = read(dataset), dataset["metadata"].get("generation", 0)
+    goal = find(status.conditions, condition)
+    if goal and goal.status == TRUE and (goal.observed_generation or generation) >= generation:
+        return Code.OK
+    return Code.FAILED if status.phase is Phase.FAILED and status.observed_generation >= generation else None
+
+
+class Display:
+    """Shows one Dataset as it changes: a live table on a terminal, else one line per change, so that logs read well."""
+
+    def __init__(self, name: str, now: Callable[[], float], out: TextIO) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._name, self._now, self._out = name, now, out
+        self._shown: Mapping[str, Any] | None = None
+        console = Console(file=out)
+        self._live = Live(get_renderable=self._panel, console=console) if console.is_terminal else None
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def show(self, dataset: Mapping[str, Any]) -> None:
+        """Show this state."""
+        before, self._shown = self._shown, dataset
+        if not self._live:
+            self._out.writelines(f"{line}\n" for line in changes(before, dataset, self._now()))
+            self._out.flush()
+
+    def _panel(self) -> Any:
+        return panel(self._shown, self._name, self._now())
+
+
+def follow(found: Iterator[dict[str, Any]], condition: str, display: Display) -> dict[str, Any]:
+    """Show the states until the condition holds and return that one; a Failure says why it will not, or not in time."""
+    for last in found:
+        display.show(last)
+        code = verdict(last, condition)
+        if code is Code.OK:
+            return last
+        if code is Code.FAILED:
+            raise Failure(code, f"{_full_name(last)} is Failed: {message(read(last))}")
+    status = read(last)
+    raise Failure(
+        Code.TIMED_OUT, f"timed out: {_full_name(last)} is {status.phase or Phase.PENDING}: {message(status)}"
+    )
+
+
+def _full_name(dataset: Mapping[str, Any]) -> str:
+    return f"{dataset['metadata']['namespace']}/{dataset['metadata']['name']}"

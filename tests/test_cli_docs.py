@@ -1,0 +1,115 @@
+"""docs/cli.md names every command, flag, environment variable and exit code that exists, and no other.
+
+``python -m tests.test_cli_docs`` writes the tables anew.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from controllers.api.command import Mount, StepCommand
+from controllers.api.result import Exit, describe
+from fluidctl.commands import app
+from fluidctl.exits import MEANING, Code
+
+DOCS = Path(__file__).parent.parent / "docs"
+_BLOCK = re.compile(r"(<!-- begin (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def _commands() -> dict[str, Any]:
+    group: Any = typer.main.get_command(app)
+    return dict(group.commands)
+
+
+def _row(option: Any) -> str:
+    if option.param_type_name == "argument":
+        flag, default = f"`{option.name.upper()}`", "" if option.required else "optional"
+    else:
+        flag = ", ".join(f"`{name}`" for name in [*option.opts, *option.secondary_opts])
+        default = "" if option.default in (None, "") else f"`{_text(option.default)}`"
+    env = f"`{option.envvar}`" if option.envvar else ""
+    return f"| {flag} | {env} | {default} | {option.help} |"
+
+
+def _text(default: Any) -> str:
+    return str(default).lower() if isinstance(default, bool) else f"{default:g}" if isinstance(default, float) else default
+
+
+def _options(name: str) -> Iterator[str]:
+    options = [option for option in _commands()[name].params if option.name != "help"]
+    if not options:
+        yield "It has no flags."
+        return
+    yield "| flag | environment | default | meaning |"
+    yield "|---|---|---|---|"
+    yield from (_row(option) for option in options)
+
+
+def _exits() -> Iterator[str]:
+    yield "| code | name | meaning |"
+    yield "|---|---|---|"
+    yield from (f"| {code} | {code.name} | {MEANING[code]} |" for code in Code)
+
+
+def _job_exits() -> Iterator[str]:
+    yield "| code | reason on the Dataset | tried again |"
+    yield "|---|---|---|"
+    for code in Exit:
+        reason, permanent = describe(code)
+        yield f"| {code} | {reason} | {'no' if permanent else '' if code is Exit.COMPLETE else 'yes'} |"
+
+
+def _block(name: str) -> str:
+    tables = {"exits": _exits, "job-exits": _job_exits}
+    return "\n".join(tables[name]() if name in tables else _options(name)) + "\n"
+
+
+def rendered(text: str) -> str:
+    """Return the text with every block between "begin NAME" and "end" written from the code."""
+    return _BLOCK.sub(lambda match: match[1] + _block(match[2]) + match[3], text)
+
+
+def test_the_tables_of_flags_and_exit_codes_are_those_of_the_code() -> None:
+    """Whoever adds a flag or a code runs ``python -m tests.test_cli_docs`` and reads the difference."""
+    text = (DOCS / "cli.md").read_text(encoding="utf-8")
+
+    assert rendered(text) == text
+
+
+@pytest.mark.parametrize("name", [*_commands(), "exits", "job-exits"])
+def test_every_command_and_every_kind_of_exit_code_has_its_table(name: str) -> None:
+    """A command without a table would be a command without documentation."""
+    blocks = [match[2] for match in _BLOCK.finditer((DOCS / "cli.md").read_text(encoding="utf-8"))]
+
+    assert blocks.count(name) == 1
+
+
+def test_every_exit_code_has_a_meaning() -> None:
+    """A number alone helps nobody."""
+    assert set(MEANING) == set(Code)
+
+
+def test_the_flags_of_a_job_are_documented() -> None:
+    """They are the frozen contract between a controller and the Jobs of another release."""
+    full = StepCommand(
+        step="size",
+        masters=("a:1",),
+        path="/",
+        mounts=(Mount("/", "s3://b"),),
+        directories=("/d",),
+        evidence="e",
+        accept_unverified=True,
+    )
+    text = (DOCS / "cli.md").read_text(encoding="utf-8")
+
+    for flag in {argument.partition("=")[0] for argument in full.argv()[1:]}:
+        assert f"`{flag}" in text
+
+
+if __name__ == "__main__":
+    path = DOCS / "cli.md"
+    path.write_text(rendered(path.read_text(encoding="utf-8")), encoding="utf-8")
