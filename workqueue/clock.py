@@ -65,6 +65,7 @@ class FakeClock:
         self._wall = start  # the wall time at which monotonic() was 0
         self._monotonic = 0.0
         self._waiters: list[_Waiter] = []
+        self._conditions: set[threading.Condition] = set()
 
     def now(self) -> float:
         """Return the wall time."""
@@ -84,6 +85,7 @@ class FakeClock:
                 return False
             waiter = _Waiter(condition, deadline)
             self._waiters.append(waiter)
+            self._conditions.add(condition)
             self._changed.notify_all()
         try:
             condition.wait()
@@ -110,6 +112,11 @@ class FakeClock:
         with self._lock:
             self._wall += seconds
 
+    def waiters(self) -> int:
+        """Return how many threads wait by this clock."""
+        with self._lock:
+            return len(self._waiters)
+
     def block_until(self, waiters: int) -> None:
         """Return once at least so many threads wait by this clock."""
         with self._changed:
@@ -123,13 +130,13 @@ class FakeClock:
             return earliest <= self._monotonic
 
     def _wake_all(self) -> None:
-        # Not only those that are due: one that was notified a moment ago (of an earlier timer, say) may not have run
-        # yet, and would see the new time before it has set its deadline by the old one.
+        # Not only those that are due: one that was notified a moment ago may not have set its new deadline yet.
         with self._lock:
-            waiters = list(self._waiters)
+            waiters, conditions = list(self._waiters), list(self._conditions)
         for waiter in waiters:
             with waiter.condition:
                 waiter.condition.notify_all()
             waiter.woken.wait()
-            with waiter.condition:  # free again once the thread waits anew or has left
+        for condition in conditions:  # of all, as a thread that is awake right now is no waiter
+            with condition:  # free once each of its threads waits anew or has left
                 pass

@@ -5,15 +5,22 @@ A ``threading.Timer`` per key would be a thread per key (bench/bench_workqueue.p
 
 import heapq
 import itertools
-import math
 import threading
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from workqueue.clock import Clock
 from workqueue.lanes import Lane
 
 K = TypeVar("K", bound=Hashable)
+
+
+@dataclass(slots=True, eq=False)
+class _Request(Generic[K]):
+    key: K
+    ready_at: float
+    lane: Lane
 
 
 class DelayHeap(Generic[K]):
@@ -27,10 +34,10 @@ class DelayHeap(Generic[K]):
         self._clock = clock
         self._wake = threading.Condition(lock)
         self._deliver = deliver
-        self._due: dict[K, tuple[float, Lane]] = {}
-        # A key that was moved to an earlier time leaves its old entry behind: _due alone says what counts. The
-        # counter keeps equal times in order, and keys out of the comparison.
-        self._heap: list[tuple[float, int, K]] = []
+        self._due: dict[K, _Request[K]] = {}
+        # A key that was moved to an earlier time leaves its old request behind: _due alone says which one counts.
+        # The counter keeps equal times in order, and requests out of the comparison.
+        self._heap: list[tuple[float, int, _Request[K]]] = []
         self._sequence = itertools.count()
         self._running = False
         self._stopped = False
@@ -50,13 +57,15 @@ class DelayHeap(Generic[K]):
     def put(self, key: K, seconds: float, lane: Lane) -> None:
         """Have the key delivered in so many seconds; a later time than the one it already has is ignored."""
         ready_at = self._clock.monotonic() + seconds
-        known_at, known_lane = self._due.get(key, (math.inf, lane))
-        self._due[key] = (min(ready_at, known_at), min(lane, known_lane))
-        if ready_at >= known_at:
-            return
-        heapq.heappush(self._heap, (ready_at, next(self._sequence), key))
+        known = self._due.get(key)
+        if known is not None:
+            lane = known.lane = min(known.lane, lane)
+            if known.ready_at <= ready_at:
+                return
+        request = self._due[key] = _Request(key, ready_at, lane)
+        heapq.heappush(self._heap, (ready_at, next(self._sequence), request))
         self._compact()
-        if self._heap[0][2] == key:
+        if self._heap[0][2] is request:
             self._wake.notify()
 
     def stop(self) -> None:
@@ -83,17 +92,14 @@ class DelayHeap(Generic[K]):
             remaining = self._heap[0][0] - self._clock.monotonic()
             if remaining > 0:
                 return remaining
-            entry = heapq.heappop(self._heap)
-            if self._counts(entry):
-                self._deliver(entry[2], self._due.pop(entry[2])[1])
+            request = heapq.heappop(self._heap)[2]
+            if self._due.get(request.key) is request:
+                del self._due[request.key]
+                self._deliver(request.key, request.lane)
         return None
-
-    def _counts(self, entry: tuple[float, int, K]) -> bool:
-        due = self._due.get(entry[2])
-        return due is not None and due[0] == entry[0]
 
     def _compact(self) -> None:
         # A resync in ten hours that is moved to the next second, over and over, would leave an entry a second.
         if len(self._heap) > 2 * len(self._due) + 64:
-            self._heap = [entry for entry in self._heap if self._counts(entry)]
+            self._heap = [entry for entry in self._heap if self._due.get(entry[2].key) is entry[2]]
             heapq.heapify(self._heap)
