@@ -5,9 +5,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
-from controllers.api.conditions import Condition
+from controllers.api.conditions import FALSE, TRUE, UNKNOWN, Condition
 from controllers.api.fluid import UnservedDatasetStatus
-from controllers.api.model import Count, Model, Text, Time
+from controllers.api.model import INT64_MAX, TEXT_LENGTH, Count, Model, Text, Time
+from controllers.api.times import epoch
 
 
 class Phase(enum.StrEnum):
@@ -24,9 +25,9 @@ class RunStatus(Model):
     """One pass from changed inputs to Ready. The number only grows."""
 
     number: Count = Field(default=0, description="Number of the run; 0 before the first.")
-    inputs: str = Field(default="", description="Hash of what decides the content: masters, path, mounts.")
+    inputs: Text = Field(default="", description="Hash of what decides the content: masters, path, mounts.")
     start_time: Time = Field(default="", description="When the run began.")
-    reason: str = Field(default="", description="Why it began, for example InputsChanged.")
+    reason: Text = Field(default="", description="Why it began, for example InputsChanged.")
 
 
 class StepStatus(Model):
@@ -34,7 +35,7 @@ class StepStatus(Model):
 
     attempt: Count = Field(default=0, description="Number of the attempt in this run.")
     failures: Count = Field(default=0, description="Failed attempts in a row.")
-    job_name: str = Field(default="", description="Name of the Job of the attempt.")
+    job_name: Text = Field(default="", description="Name of the Job of the attempt.")
     start_time: Time = Field(default="", description="When the step began.")
     completion_time: Time = Field(default="", description="When the step succeeded.")
     last_failure_time: Time = Field(
@@ -50,7 +51,7 @@ class StepStatus(Model):
 class LoadStatus(StepStatus):
     """The step that makes the master know the namespace."""
 
-    loader: str = Field(default="", description="Which loader ran.")
+    loader: Text = Field(default="", description="Which loader ran.")
     failed_directories: Annotated[tuple[Text, ...], AfterValidator(lambda names: names[:5])] = Field(
         default=(), description="Some of the directories that could not be loaded, at most five."
     )
@@ -79,7 +80,7 @@ class MasterStatus(Model):
 class ProgressStatus(Model):
     """How far the running step is; written at most every 30 seconds."""
 
-    step: str = Field(default="", description="load or size.")
+    step: Text = Field(default="", description="load or size.")
     files: Count = Field(default=0, description="Files so far.")
     directories: Count = Field(default=0, description="Directories so far.")
     bytes: Count = Field(default=0, description="Bytes so far.")
@@ -94,7 +95,7 @@ class CacheStatus(Model):
 
     capacity_bytes: Count = Field(default=0, description="Capacity of all workers.")
     used_bytes: Count = Field(default=0, description="Bytes that the workers hold, of all datasets of this Alluxio.")
-    cached_percentage: str = Field(default="", description="Used bytes in percent of the dataset's bytes, one decimal.")
+    cached_percentage: Text = Field(default="", description="Used bytes in percent of the dataset's bytes.")
     hit_ratios: dict[str, str] = Field(
         default={}, description="Cache hits in percent of the reads: total, local, remote."
     )
@@ -106,32 +107,48 @@ class CacheStatus(Model):
 class VolumeStatus(Model):
     """The published volume."""
 
-    persistent_volume: str = Field(default="", description="Name of the PersistentVolume.")
-    persistent_volume_claim: str = Field(default="", description="Name of the PersistentVolumeClaim.")
+    persistent_volume: Text = Field(default="", description="Name of the PersistentVolume.")
+    persistent_volume_claim: Text = Field(default="", description="Name of the PersistentVolumeClaim.")
 
 
 class RestoreStatus(Model):
     """How the restore from a backup went."""
 
-    phase: str = Field(default="", description="Pending, Restoring, Verifying, Restored or Failed.")
-    source: str = Field(default="", description="The backup that was used.")
+    phase: Text = Field(default="", description="Pending, Restoring, Verifying, Restored or Failed.")
+    source: Text = Field(default="", description="The backup that was used.")
     entry_count: Count = Field(default=0, description="Entries that the manifest promises.")
     restored_entry_count: Count = Field(default=0, description="Entries found after the restore.")
-    checksum: str = Field(default="", description="Checksum of the backup.")
+    checksum: Text = Field(default="", description="Checksum of the backup.")
     start_time: Time = Field(default="", description="When the restore began.")
     completion_time: Time = Field(default="", description="When it was proved.")
-    reason: str = Field(default="", description="Why it failed.")
+    reason: Text = Field(default="", description="Why it failed.")
     message: Text = Field(default="", description="What happened, for a person.")
 
 
 def _conditions(value: Any) -> tuple[Condition, ...]:
-    read = []
-    for item in value if isinstance(value, list | tuple) else ():
-        if isinstance(item, Condition):
-            read.append(item)
-        elif isinstance(item, dict) and isinstance(generation := item.get("observedGeneration", 0), int | None):
-            read.append(Condition.from_dict({**item, "observedGeneration": generation}))
-    return tuple(read)
+    given = (_condition(item) for item in (value if isinstance(value, list | tuple) else ()))
+    return tuple(condition for condition in given if condition.type and condition.status in (TRUE, FALSE, UNKNOWN))
+
+
+def _condition(value: Any) -> Condition:
+    """Read one condition; what is not readable in it is left out, without its type it is nothing."""
+    if isinstance(value, Condition):
+        return value
+    given: dict[str, Any] = value if isinstance(value, dict) else {}
+    texts = {name: item[:TEXT_LENGTH] for name, item in given.items() if isinstance(item, str)}
+    if epoch(texts.get("lastTransitionTime")) is None:
+        texts.pop("lastTransitionTime", None)
+    generation = given.get("observedGeneration")
+    readable = type(generation) is int and 0 <= generation <= INT64_MAX
+    return Condition.from_dict({**texts, "observedGeneration": generation if readable else 0})
+
+
+def _written(conditions: tuple[Condition, ...]) -> list[dict[str, Any]]:
+    """Return the JSON form; a time that is not known yet is left out, as the API server takes no empty one."""
+    return [
+        {name: value for name, value in condition.to_dict().items() if name != "lastTransitionTime" or value}
+        for condition in conditions
+    ]
 
 
 def _condition_schema() -> dict[str, Any]:
@@ -145,7 +162,7 @@ def _condition_schema() -> dict[str, Any]:
             "description": "One aspect of the state, in the form of metav1.Condition.",
             "required": ["type", "status"],
             "properties": {
-                "type": {**text, "description": "Name of the condition.", "maxLength": 316},
+                "type": {**text, "description": "Name of the condition.", "maxLength": TEXT_LENGTH},
                 "status": {**text, "description": "Whether it holds.", "enum": ["True", "False", "Unknown"]},
                 "reason": {**text, "description": "Why, in one CamelCase word.", "maxLength": 1024},
                 "message": {**text, "description": "Why, for a person.", "maxLength": 32768},
@@ -162,7 +179,7 @@ def _condition_schema() -> dict[str, Any]:
 Conditions = Annotated[
     tuple[Condition, ...],
     BeforeValidator(_conditions),
-    PlainSerializer(lambda conditions: [condition.to_dict() for condition in conditions]),
+    PlainSerializer(_written),
     WithJsonSchema(_condition_schema()),
 ]
 
@@ -182,8 +199,8 @@ class DatasetStatus(UnservedDatasetStatus):
     progress: ProgressStatus = Field(default=ProgressStatus(), description="The running step.")
     file_count: Count | None = Field(default=None, description="Files in the dataset, counted and complete.")
     ufs_total_bytes: Count | None = Field(default=None, description="Bytes in the dataset, counted and complete.")
-    ufs_total: str = Field(default="", description="ufsTotalBytes for people, for example 443.89MiB.")
-    file_num: str = Field(default="", description="fileCount as text, as Fluid has it.")
+    ufs_total: Text = Field(default="", description="ufsTotalBytes for people, for example 443.89MiB.")
+    file_num: Text = Field(default="", description="fileCount as text, as Fluid has it.")
     cache: CacheStatus = Field(default=CacheStatus(), description="State of the cache.")
     cache_states: dict[str, str] = Field(default={}, description="State of the cache for people, as Fluid has it.")
     volume: VolumeStatus = Field(default=VolumeStatus(), description="The published volume.")

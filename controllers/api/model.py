@@ -77,7 +77,7 @@ def _rfc3339(text: str) -> str:
 Count = Annotated[int, Field(ge=0, le=INT64_MAX, json_schema_extra={"format": "int64"})]
 #: RFC 3339 with an offset, or "" for not yet.
 Time = Annotated[str, AfterValidator(_rfc3339), Field(json_schema_extra={"format": "date-time"})]
-#: Text from elsewhere (an error, a version): what is longer is cut, so that a status stays small.
+#: Text in a status: what is longer is cut, so that a status stays small whatever a container or another hand says.
 Text = Annotated[
     str, AfterValidator(lambda text: text[:TEXT_LENGTH]), Field(json_schema_extra={"maxLength": TEXT_LENGTH})
 ]
