@@ -51,7 +51,7 @@ proto: $(READY) ## Generate fluidctl/load/alluxio_pb2.py from the .proto
 
 crds: $(READY) ## Generate manifests/crds from the models
 	@mkdir -p '$(OUT)/manifests/crds'
-	@$(BIN)/fluidctl crds > '$(OUT)/manifests/crds/fluidctl.yaml'
+	@$(BIN)/python -m controllers.api.crd '$(OUT)/manifests/crds'
 
 manifests: crds ## Print everything that a cluster needs, as kustomize builds it
 	kubectl kustomize manifests

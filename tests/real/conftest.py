@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build and download before the first test, where no time limit of a test applies and a person sees the progress."""
+    """Build and download before the first test, where no time limit applies and a person sees the progress."""
     if session.config.option.collectonly or not any(item.get_closest_marker("real") for item in session.items):
         return
     if _missing():
