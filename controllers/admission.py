@@ -1,8 +1,8 @@
 """Which suspended Jobs may run now: pure. One caller, behind one queue key, acts on it.
 
-Rules: at most ``per_master`` Jobs at one Alluxio cluster, never two on overlapping paths of one cluster, the oldest first.
-A Job that waits for a busy cluster, or for its own path, never holds up a Job that could run. (Kueue can manage the same
-Jobs: it, too, acts through ``spec.suspend``.)
+Rules: at most ``per_master`` Jobs at one Alluxio cluster, never two on overlapping paths of one cluster, the oldest
+first. A Job that waits for a busy cluster, or for its own path, never holds up a Job that could run. (Kueue can
+manage the same Jobs: it, too, acts through ``spec.suspend``.)
 """
 
 from collections.abc import Iterable, Sequence

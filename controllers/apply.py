@@ -1,7 +1,7 @@
 """Carries out a Decision: finalizer, status, children, in this order; events are sent by the caller, last.
 
-Every write is safe to repeat and safe to come late: a status names the resourceVersion that it was decided from, a Job and a
-volume have deterministic names and are created, never taken over, and a deletion names the uid.
+Every write is safe to repeat and safe to come late: a status names the resourceVersion that it was decided from, a
+Job and a volume have deterministic names and are created, never taken over, and a deletion names the uid.
 """
 
 from collections.abc import Callable
@@ -83,7 +83,9 @@ class Applier:
         meta = dataset["metadata"]
         found = self._cluster.get(DATASETS, meta["namespace"], meta["name"])["metadata"]
         if (found["uid"], found["resourceVersion"]) != (meta["uid"], meta["resourceVersion"]):
-            raise Conflict(409, "Conflict", f"dataset {meta['namespace']}/{meta['name']}: the cache is behind; read again")
+            raise Conflict(
+                409, "Conflict", f"dataset {meta['namespace']}/{meta['name']}: the cache is behind; read again"
+            )
 
     def _child(self, dataset: dict[str, Any], child: Child) -> None:
         self._guard()

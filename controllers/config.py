@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 class VolumeProfile:
     """How a dataset becomes a PersistentVolume; set by whoever runs the controller, never by the writer of a Dataset.
 
-    ``attributes`` and ``mount_options`` are handed to the CSI driver as they are. ``{path}`` and ``{masters}`` in a value
-    become the dataset's path in Alluxio and its validated "host:port,host:port".
+    ``attributes`` and ``mount_options`` are handed to the CSI driver as they are. ``{path}`` and ``{masters}`` in a
+    value become the dataset's path in Alluxio and its validated "host:port,host:port".
     Defaults: the CSI driver of Alluxio 2.x (integration/kubernetes helm chart, templates/csi/pv.yaml).
     """
 
@@ -20,7 +20,13 @@ class VolumeProfile:
             "javaOptions": "-Dalluxio.user.metadata.cache.enabled=true -Dalluxio.master.rpc.addresses={masters}",
         }
     )
-    mount_options: tuple[str, ...] = ("direct_io", "allow_other", "entry_timeout=36000", "attr_timeout=36000", "max_readahead=0")
+    mount_options: tuple[str, ...] = (
+        "direct_io",
+        "allow_other",
+        "entry_timeout=36000",
+        "attr_timeout=36000",
+        "max_readahead=0",
+    )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What a decision is: plain values, which ``apply`` carries out in one fixed order.
 
-The order is finalizer, status, children, events. A crash after any prefix of it leads to the same next decision, because
-every child has a deterministic name that follows from the status which was written before it.
+The order is finalizer, status, children, events. A crash after any prefix of it leads to the same next decision,
+because every child has a deterministic name that follows from the status which was written before it.
 """
 
 from dataclasses import dataclass, field

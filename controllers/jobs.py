@@ -1,4 +1,4 @@
-"""Builders of Jobs: pure functions from a Dataset to a manifest, and the names and labels by which it is found again."""
+"""Builders of Jobs, from a Dataset to a manifest, and the names and labels by which a Job is found again. Pure."""
 
 import json
 from typing import Any
@@ -53,8 +53,8 @@ def step_job(
 ) -> dict[str, Any]:
     """Return the suspended Job of one step. Admission alone unsuspends it.
 
-    ``backoffLimit: 0`` and ``restartPolicy: Never``: the Dataset's status is the one place where attempts are counted. A pod
-    that was evicted or drained (DisruptionTarget) is replaced by Kubernetes and costs no attempt.
+    ``backoffLimit: 0`` and ``restartPolicy: Never``: the Dataset's status is the one place where attempts are
+    counted. A pod that was evicted or drained (DisruptionTarget) is replaced by Kubernetes and costs no attempt.
     """
     labels = child_labels(dataset, uid) | {STEP: step, RUN: str(run), ATTEMPT: str(attempt), LOADER: loader}
     where = {MASTERS: json.dumps(list(masters)), PATH: path}
@@ -90,7 +90,7 @@ def owner_reference(dataset: str, uid: str) -> dict[str, Any]:
         "name": dataset,
         "uid": uid,
         "controller": True,
-        "blockOwnerDeletion": False,  # else creating it needs the right to set finalizers, and deletion waits for nothing new
+        "blockOwnerDeletion": False,  # True would need the right to set finalizers
     }
 
 
@@ -140,7 +140,7 @@ def _pod(
     optional = {
         "serviceAccountName": account,
         "nodeSelector": wanted.node_selector,
-        "tolerations": [toleration.model_dump(by_alias=True, exclude_none=True) for toleration in wanted.tolerations],
+        "tolerations": list(wanted.tolerations),
         "affinity": wanted.affinity,
         "priorityClassName": wanted.priority_class_name,
         "imagePullSecrets": [{"name": name} for name in wanted.image_pull_secrets],

@@ -1,12 +1,12 @@
 """Gathers what a decision needs: from the stores and the pollers' snapshots alone, but for two bounded look-ups.
 
-Those two are made only where a person waits for the answer: which pods hold the claim of a Dataset that is being deleted,
-and why Kubernetes makes no pod for a Job that was released a while ago.
+Those two are made only where a person waits for the answer: which pods hold the claim of a Dataset that is being
+deleted, and why Kubernetes makes no pod for a Job that was released a while ago.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from controllers.admission import Candidate
 from controllers.api.dataset import (
@@ -21,7 +21,17 @@ from controllers.api.runs import inputs_hash
 from controllers.api.times import epoch
 from controllers.api.validation import Limits, validate
 from controllers.config import ControllerConfig
-from controllers.dataset import FINALIZER, JobState, JobView, MasterView, Meta, Observed, Problem, ProgressSample, VolumeView
+from controllers.dataset import (
+    FINALIZER,
+    JobState,
+    JobView,
+    MasterView,
+    Meta,
+    Observed,
+    Problem,
+    ProgressSample,
+    VolumeView,
+)
 from controllers.dataset.seen import RETRY_ANNOTATION
 from controllers.dataset.volume import view
 from controllers.decision import Key
@@ -31,6 +41,7 @@ from controllers.kube.client import Cluster
 from controllers.kube.resources import EVENTS, PODS
 from controllers.kube.store import Store
 from controllers.master_snapshot import ClusterAddress, MasterSnapshot, cache_status
+from controllers.progress import Sample
 from controllers.volumes import csi_source, persistent_volume, persistent_volume_claim, volume_name
 
 __all__ = ["FINALIZER", "Observer", "Stores", "by_dataset_uid"]
@@ -45,19 +56,29 @@ def by_dataset_uid(obj: dict[str, Any]) -> tuple[str, ...]:
     return (uid,) if uid else ()
 
 
-def _children() -> Store:
-    return Store({"dataset": by_dataset_uid})
+def _children(namespaces: tuple[str, ...] = ()) -> Store:
+    return Store({"dataset": by_dataset_uid}, namespaces)
 
 
 @dataclass(frozen=True)
 class Stores:
     """What the informers fill. Children are indexed by the uid of their Dataset (index "dataset")."""
 
-    datasets: Store = field(default_factory=Store)
-    jobs: Store = field(default_factory=_children)
-    pods: Store = field(default_factory=_children)
-    volumes: Store = field(default_factory=_children)
-    claims: Store = field(default_factory=_children)
+    datasets: Store
+    jobs: Store
+    pods: Store
+    volumes: Store
+    claims: Store
+
+    @classmethod
+    def of(cls, namespaces: tuple[str, ...]) -> Self:
+        """Return empty stores for these namespaces, or for all where there are none."""
+        datasets = Store({"uid": lambda obj: (obj["metadata"]["uid"],)}, namespaces)
+        return cls(datasets, _children(namespaces), _children(namespaces), _children(), _children(namespaces))
+
+    def synced(self) -> bool:
+        """Return whether every store has its first list."""
+        return all(store.synced.is_set() for store in (self.datasets, self.jobs, self.pods, self.volumes, self.claims))
 
 
 class Observer:
@@ -71,7 +92,7 @@ class Observer:
         *,
         now: Callable[[], float],
         snapshot: Callable[[ClusterAddress], MasterSnapshot | None],
-        progress: Callable[[tuple[str, str]], ProgressSample | None],
+        progress: Callable[[tuple[str, str]], Sample | None],
         line: Callable[[str], str],
     ) -> None:
         self._stores, self._cluster, self._config, self._now = stores, cluster, config, now
@@ -88,6 +109,7 @@ class Observer:
         raw_jobs = self._stores.jobs.by_index("dataset", meta.uid)
         jobs = tuple(job_view(job, pods_of(job, pods)) for job in raw_jobs)
         volume, claim = self._volumes(meta, spec, masters, path)
+        sample = self._progress((meta.namespace, meta.name))
         return Observed(
             now=self._now(),
             meta=meta,
@@ -105,7 +127,7 @@ class Observer:
             claim=claim,
             claim_users=self._users(meta) if meta.deleting and claim.deleting else (),
             master=self._master(spec, status),
-            progress=self._progress((meta.namespace, meta.name)),
+            progress=ProgressSample(*sample) if sample else None,
             line=self._line(meta.namespace, jobs),
             problem=problem,
         )

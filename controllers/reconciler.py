@@ -1,7 +1,7 @@
 """One pass over one key: gather -> decide -> apply. The one place that catches Exception.
 
-What a pass needs to know is in objects; what is kept here between passes (the last refusal, the places in line) is only for
-display, and is found again after a restart.
+What a pass needs to know is in objects; what is kept here between passes (the last refusal, the places in line) is
+only for display, and is found again after a restart.
 """
 
 import logging
@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 from controllers import admission, observe
 from controllers.api.conditions import READY, find
-from controllers.api.dataset import parse_status
+from controllers.api.dataset import DatasetStatus
 from controllers.apply import Applier, LostLease, Refused
-from controllers.dataset import JobState, Observed, Problem, decide
+from controllers.dataset import Observed, Problem, decide
 from controllers.decision import ADMISSION, Decision, Event, Key
 from controllers.kube.errors import Conflict, KubeError, NotFound, TooManyRequests
 from controllers.logs import bound
@@ -39,6 +39,8 @@ class Follower(Protocol):
     """Who reads masters and logs beside the reconciles, and whom to tell what to read."""
 
     def follow(self, key: Key, seen: Observed) -> None: ...
+
+    def decided(self, key: Key, old: DatasetStatus, new: DatasetStatus) -> None: ...
 
     def forget(self, key: Key) -> None: ...
 
@@ -103,8 +105,12 @@ class Reconciler:
             return self._refused(key, refused.problem)
         if self._problems.pop(key, None):
             self._enqueue(key)  # it is no longer refused: say so
+        if decision.status is not None:
+            self._follower.decided(key, seen.status, decision.status)
         self._tell(obj, seen, decision, time.monotonic() - started)
-        return Outcome("success") if decision.requeue_after is None else Outcome("requeue_after", decision.requeue_after)
+        return (
+            Outcome("success") if decision.requeue_after is None else Outcome("requeue_after", decision.requeue_after)
+        )
 
     def _refused(self, key: Key, problem: Problem) -> Outcome:
         if self._problems.get(key) != problem:
@@ -134,7 +140,7 @@ class Reconciler:
             self._send_event(obj, event)
 
     def _admit(self) -> Outcome:
-        """Release suspended Jobs whose turn it is. A Job that changed meanwhile costs nothing: its event wakes us again."""
+        """Release suspended Jobs whose turn it is; one that changed meanwhile wakes us again by its event."""
         plan = admission.plan(self._observer.candidates(), self._per_master, self._everywhere)
         moved = {name for name, text in plan.waiting.items() if self._waiting.get(name) != text}
         self._waiting = plan.waiting

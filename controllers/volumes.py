@@ -1,7 +1,7 @@
 """Builders of the PersistentVolume and its claim: pure functions from a Dataset and the administrator's profile.
 
-Nothing that a tenant writes reaches the CSI driver but validated "host:port" and an absolute path: driver, attributes and
-mount options come from the controller's own configuration (``VolumeProfile``).
+Nothing that a tenant writes reaches the CSI driver but validated "host:port" and an absolute path: driver,
+attributes and mount options come from the controller's own configuration (``VolumeProfile``).
 """
 
 import re
@@ -28,7 +28,9 @@ def csi_source(masters: tuple[str, ...], path: str, uid: str, profile: VolumePro
     return {
         "driver": profile.driver,
         "volumeHandle": volume_name(uid),
-        "volumeAttributes": {name: _PLACEHOLDER.sub(lambda match: known[match[1]], value) for name, value in profile.attributes.items()},
+        "volumeAttributes": {
+            name: _PLACEHOLDER.sub(lambda match: known[match[1]], value) for name, value in profile.attributes.items()
+        },
     }
 
 
@@ -67,4 +69,3 @@ def persistent_volume_claim(namespace: str, dataset: str, uid: str, spec: Datase
             "volumeName": volume_name(uid),
         },
     }
-

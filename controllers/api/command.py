@@ -2,8 +2,8 @@
 
 Like ``result`` it is frozen (version 1): an option may be added with a default, none may change its meaning.
 
-Directory names are text here and in ``result``: a byte that is not UTF-8, a control character and "%" itself are written
-as "%XX", so that every name has exactly one spelling which survives JSON and a status.
+Directory names are text here and in ``result``: a byte that is not UTF-8, a control character and "%" itself are
+written as "%XX", so that every name has exactly one spelling which survives JSON and a status.
 """
 
 import json

@@ -82,7 +82,9 @@ def _refused(seen: Observed) -> Step:
 def _finish(seen: Observed, status: DatasetStatus, spec: DatasetSpec) -> Step:
     """Load and count are over: Ready needs the proof and, the first time, the volume."""
     if not status.size.proved and not spec.load.accept_unverified:
-        text = "counted, but nothing proves that no file is missing; set spec.load.acceptUnverified: true to accept that"
+        text = (
+            "counted, but nothing proves that no file is missing; set spec.load.acceptUnverified: true to accept that"
+        )
         return Step(status.model_copy(update={"phase": _not_ready(status)}), "LoadedUnverified", text, stalled=True)
     usable, reason, message = volume.available(seen, status, spec)
     if usable != TRUE and status.phase != Phase.READY:

@@ -1,7 +1,7 @@
 """What begins: the first run, a run for changed inputs or a lost master, and the way out of Failed.
 
-Each function takes the status as it is and returns the status from which the rest of the decision goes on. The number of a
-run only grows, and it is written before any child of that run exists.
+Each function takes the status as it is and returns the status from which the rest of the decision goes on. The
+number of a run only grows, and it is written before any child of that run exists.
 """
 
 from controllers.api.dataset import (
@@ -60,7 +60,8 @@ def _new_run(seen: Observed, reason: str) -> DatasetStatus:
             "size": SizeStatus(attempt=1),
             "master": MasterStatus(),
             "progress": ProgressStatus(),
-            # Counts of other inputs, or of a master that lost them, are not this run's: no number is better than a wrong one.
+            # Counts of other inputs, or of a master that lost them, are not this run's: no number is better than a
+            # wrong one.
             "file_count": None,
             "ufs_total_bytes": None,
             "ufs_total": "",

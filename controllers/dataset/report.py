@@ -16,7 +16,9 @@ PROGRESS_EVERY = 30.0
 def finished(seen: Observed, step: Step, spec: DatasetSpec | None) -> DatasetStatus:
     """Return the status as it will be written: the step's, with everything that is for people."""
     status = step.status.model_copy(update={"observed_generation": seen.meta.generation})
-    status = status.model_copy(update={"progress": _progress(seen, status), "volume": VolumeStatus(**volume.published(seen))})
+    status = status.model_copy(
+        update={"progress": _progress(seen, status), "volume": VolumeStatus(**volume.published(seen))}
+    )
     if seen.master.cache is not None:
         states = dict(seen.master.cache_states)
         status = status.model_copy(update={"cache": seen.master.cache, "cache_states": states})

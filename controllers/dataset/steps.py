@@ -10,8 +10,16 @@ from typing import Any
 
 from controllers.api.cli_result import cli_container_command
 from controllers.api.command import Mount, StepCommand
-from controllers.api.dataset import DatasetSpec, DatasetStatus, Loader, LoadStatus, MasterStatus, Phase, SizeStatus
-from controllers.api.fluid import printable_size
+from controllers.api.dataset import (
+    DatasetSpec,
+    DatasetStatus,
+    Loader,
+    LoadStatus,
+    MasterStatus,
+    Phase,
+    SizeStatus,
+    printable_bytes,
+)
 from controllers.api.result import Exit, Result, describe
 from controllers.api.times import epoch, rfc3339
 from controllers.dataset.seen import LOAD, SIZE, JobState, JobView, Observed
@@ -145,7 +153,9 @@ def _succeeded(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> St
     if job.result is None:
         lag = (job.finished or seen.now) + RESULT_GRACE - seen.now
         if lag > 0:
-            return Step(seen.status, "ReadingResult", f"Job {job.name} has ended; reading its result", requeue_after=lag)
+            return Step(
+                seen.status, "ReadingResult", f"Job {job.name} has ended; reading its result", requeue_after=lag
+            )
         return _failed(seen, spec, step, "ResultLost", f"Job {job.name} succeeded but its pod and result are gone")
     granted = _granted(seen, step, job)
     ended = rfc3339(job.finished or seen.now)
@@ -169,7 +179,7 @@ def _sized(status: DatasetStatus, result: Result, ended: str) -> DatasetStatus:
         "file_count": status.size.files,
         "ufs_total_bytes": status.size.bytes,
         "file_num": str(status.size.files),
-        "ufs_total": printable_size(status.size.bytes),
+        "ufs_total": printable_bytes(status.size.bytes),
     }
     return status.model_copy(update={**totals, **_master(result)})
 

@@ -1,6 +1,7 @@
 """When PV and PVC appear, and whether the dataset is usable through them.
 
-Both go only with the Dataset. Neither is ever taken over: a claim of that name which is not ours is said and left alone.
+Both go only with the Dataset. Neither is ever taken over: a claim of that name which is not ours is said and left
+alone.
 """
 
 from collections.abc import Mapping
@@ -54,7 +55,7 @@ def available(seen: Observed, status: DatasetStatus, spec: DatasetSpec) -> tuple
     if seen.problem is not None and seen.problem.reason in ("VolumeConflict", "ClaimConflict"):
         return FALSE, seen.problem.reason, seen.problem.message
     if seen.volume.uid and not seen.volume.fits:
-        text = f"volume {seen.volume.name} was made for another spec: delete claim {seen.meta.name}, and both are made anew"
+        text = f"volume {seen.volume.name} is that of another spec: delete claim {seen.meta.name}, both are made anew"
         return FALSE, "VolumeOutdated", text
     if seen.volume.uid and seen.claim.uid and seen.claim.bound:
         return TRUE, "Published", f"claim {seen.meta.name} is bound to volume {seen.volume.name}"

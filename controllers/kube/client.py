@@ -80,11 +80,13 @@ class Cluster:
         continue_token: str = "",
         resource_version: str = "",
         *,
+        field_selector: str = "",
         timeout: float = READ_SECONDS,
     ) -> tuple[list[Object], str, str]:
         """Return a page: objects (apiVersion and kind filled in), the list's resourceVersion, the next token or ""."""
         query = {
             "labelSelector": label_selector,
+            "fieldSelector": field_selector,
             "limit": limit,
             "continue": continue_token,
             "resourceVersion": resource_version,

@@ -1,0 +1,51 @@
+"""Tells the pollers whom to follow for each Dataset: its masters always, its pod's log while a Job runs.
+
+Called at every pass; both pollers take the same registration again without effect.
+"""
+
+from controllers.api.dataset import DatasetStatus
+from controllers.api.times import epoch
+from controllers.dataset import JobState, Observed
+from controllers.dataset_metrics import DatasetMetrics
+from controllers.decision import Key
+from controllers.masters import MasterPoller
+from controllers.observe import cluster_address
+from controllers.progress import ProgressReader
+
+
+class Pollers:
+    """The masters, the logs of running pods, and the metrics of each Dataset."""
+
+    def __init__(self, masters: MasterPoller[Key], progress: ProgressReader, metrics: DatasetMetrics) -> None:
+        self._masters, self._progress, self._metrics = masters, progress, metrics
+
+    def follow(self, key: Key, seen: Observed) -> None:
+        """Register what this Dataset needs now, and nothing else."""
+        address = cluster_address(seen.spec)
+        if address is None or seen.meta.deleting:
+            self._masters.unregister(key)
+        else:
+            self._masters.register(key, address)
+        running = next((job for job in seen.jobs if job.state is JobState.RUNNING and job.pod), None)
+        if running is None:
+            self._progress.unregister((key.namespace, key.name))
+        else:
+            self._progress.register((key.namespace, key.name), running.pod, address)
+
+    def forget(self, key: Key) -> None:
+        """Drop everything of a Dataset that is gone, its series too."""
+        self._masters.unregister(key)
+        self._progress.unregister((key.namespace, key.name))
+        self._metrics.gone(key.namespace, key.name)
+
+    def decided(self, key: Key, old: DatasetStatus, new: DatasetStatus) -> None:
+        """Show the new status, and count what ended between the two."""
+        self._metrics.seen(key.namespace, key.name, new)
+        if old.run.number != new.run.number:
+            return
+        for name, before, after in (("load", old.load, new.load), ("size", old.size, new.size)):
+            if after.completion_time and not before.completion_time:
+                seconds = (epoch(after.completion_time) or 0.0) - (epoch(after.start_time) or 0.0)
+                self._metrics.attempt(name, "Complete", max(0.0, seconds))
+            elif after.attempt != before.attempt and after.last_failure_time != before.last_failure_time:
+                self._metrics.attempt(name, after.last_reason)
