@@ -168,6 +168,7 @@ class Cluster:
         propagation: str = "Background",
         resource_version: str = "",
         *,
+        grace_seconds: int | None = None,
         timeout: float = READ_SECONDS,
     ) -> Object:
         """Delete an object; Conflict where the uid or resourceVersion given is not the current one.
@@ -178,6 +179,8 @@ class Cluster:
         body: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
         if preconditions := {field: value for field, value in wanted.items() if value}:
             body["preconditions"] = preconditions
+        if grace_seconds is not None:
+            body["gracePeriodSeconds"] = grace_seconds
         path, what = res.path(namespace, name), _what("delete", res, namespace, name)
         return self._object(Request("DELETE", path, what, body=body), timeout)
 
