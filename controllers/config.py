@@ -43,6 +43,7 @@ class ControllerConfig:
     global_loads: int = 0  # 0: no limit
     job_image: str = "fluidctl:dev"
     alluxio_image: str = "alluxio/alluxio:2.9.6"  # for loader AlluxioCLI
+    alluxio_memory: str = "1Gi"  # of a container of that image: it starts a JVM
     job_service_account: str = ""  # empty: the namespace's default
     job_cpu: str = "100m"
     job_memory: str = "256Mi"

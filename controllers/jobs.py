@@ -1,8 +1,10 @@
 """Builders of Jobs, from a Dataset to a manifest, and the names and labels by which a Job is found again. Pure."""
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
+from controllers.api.command import RESULT_PATH, SPILL_PATH
 from controllers.api.dataset import DatasetSpec
 from controllers.config import ControllerConfig
 
@@ -20,6 +22,17 @@ PATH = "data.fluid.io/path"
 
 #: By this selector Jobs, pods and volumes are watched; it keeps those of everybody else out of the memory.
 SELECTOR = f"{MANAGED_BY}={MANAGER}"
+CONTAINER = "step"
+
+
+@dataclass(frozen=True)
+class Container:
+    """What runs in the pod. ``memory`` is request and limit; empty: the controller's setting for our own image."""
+
+    command: tuple[str, ...]
+    image: str
+    memory: str = ""
+    environment: tuple[tuple[str, str], ...] = ()
 
 
 def job_name(dataset: str, uid: str, step: str, run: int, attempt: int) -> str:
@@ -45,8 +58,7 @@ def step_job(
     run: int,
     attempt: int,
     spec: DatasetSpec,
-    command: list[str],
-    image: str,
+    container: Container,
     masters: tuple[str, ...],
     path: str,
     config: ControllerConfig,
@@ -77,7 +89,7 @@ def step_job(
                 "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
             },
             **_deadline(spec),
-            "template": _pod(labels, where, spec, command, image, config),
+            "template": _pod(labels, where, spec, container, config),
         },
     }
 
@@ -113,8 +125,7 @@ def _pod(
     labels: dict[str, str],
     where: dict[str, str],
     spec: DatasetSpec,
-    command: list[str],
-    image: str,
+    container: Container,
     config: ControllerConfig,
 ) -> dict[str, Any]:
     wanted = spec.load.pod_template
@@ -130,7 +141,7 @@ def _pod(
             "fsGroup": 65532,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(wanted.resources, command, image, config)],
+        "containers": [_container(wanted.resources, container, config)],
         "volumes": [
             {"name": "spool", "emptyDir": {"sizeLimit": "2Gi"}},
             {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
@@ -150,22 +161,22 @@ def _pod(
     return {"metadata": {"labels": {**wanted.labels, **labels}, "annotations": notes}, "spec": pod}
 
 
-def _container(resources: dict[str, Any], command: list[str], image: str, config: ControllerConfig) -> dict[str, Any]:
-    defaults = {
-        "requests": {"cpu": config.job_cpu, "memory": config.job_memory},
-        "limits": {"memory": config.job_memory},
-    }
+def _container(resources: dict[str, Any] | None, container: Container, config: ControllerConfig) -> dict[str, Any]:
+    memory = container.memory or config.job_memory
+    defaults = {"requests": {"cpu": config.job_cpu, "memory": memory}, "limits": {"memory": memory}}
     return {
-        "name": "step",
-        "image": image,
+        "name": CONTAINER,
+        "image": container.image,
         "imagePullPolicy": "IfNotPresent",
-        "command": command,
+        "command": list(container.command),
+        "env": [{"name": name, "value": value} for name, value in container.environment],
         "resources": resources or defaults,
+        "terminationMessagePath": RESULT_PATH,
         "terminationMessagePolicy": "File",
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": [{"name": "spool", "mountPath": "/var/spool/fluidctl"}, {"name": "tmp", "mountPath": "/tmp"}],
+        "volumeMounts": [{"name": "spool", "mountPath": SPILL_PATH}, {"name": "tmp", "mountPath": "/tmp"}],
     }

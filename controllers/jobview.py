@@ -100,7 +100,7 @@ def _terminated(pod: dict[str, Any]) -> dict[str, Any] | None:
 def _result(ended: dict[str, Any] | None, *, cli: bool) -> Result | None:
     if not ended:
         return None
-    message, code = ended.get("message", ""), ended.get("exitCode", 0)
+    message, code = str(ended.get("message", "")), int(ended.get("exitCode", 0))
     if cli:
         return parse_cli_message(message, code)
     try:

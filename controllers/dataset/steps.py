@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from controllers.api.cli_result import cli_container_command
-from controllers.api.command import Mount, StepCommand
+from controllers.api.cli_result import cli_container_command, cli_environment
+from controllers.api.command import RESULT_PATH, Mount, StepCommand
 from controllers.api.dataset import (
     DatasetSpec,
     DatasetStatus,
@@ -24,7 +24,7 @@ from controllers.api.result import Exit, Result, describe
 from controllers.api.times import epoch, rfc3339
 from controllers.dataset.seen import LOAD, SIZE, JobState, JobView, Observed
 from controllers.decision import Child, CreateJob
-from controllers.jobs import job_name, step_job
+from controllers.jobs import Container, job_name, step_job
 
 #: Seconds between attempts: 10, 20, 40 ... 300. Computed from the status, so that it survives a restart.
 RETRY_BASE, RETRY_CAP = 10.0, 300.0
@@ -278,26 +278,31 @@ def _name(seen: Observed, step: str) -> str:
 
 
 def _job(seen: Observed, spec: DatasetSpec, step: str) -> dict[str, Any]:
-    command, image = ["fluidctl", *_command(seen, spec, step).argv()], seen.config.job_image
-    loader = Loader.GRPC
-    if step == LOAD and spec.load.loader is Loader.ALLUXIO_CLI:
-        loader = Loader.ALLUXIO_CLI
-        command, image = cli_container_command(seen.path, seen.masters), seen.config.alluxio_image
+    cli = step == LOAD and spec.load.loader is Loader.ALLUXIO_CLI
     return step_job(
         namespace=seen.meta.namespace,
         dataset=seen.meta.name,
         uid=seen.meta.uid,
         step=step,
-        loader=loader.value,
+        loader=(Loader.ALLUXIO_CLI if cli else Loader.GRPC).value,
         run=seen.status.run.number,
         attempt=_of(seen.status, step).attempt,
         spec=spec,
-        command=command,
-        image=image,
+        container=_cli_container(seen) if cli else _container(seen, spec, step),
         masters=seen.masters,
         path=seen.path,
         config=seen.config,
     )
+
+
+def _container(seen: Observed, spec: DatasetSpec, step: str) -> Container:
+    return Container(("fluidctl", *_command(seen, spec, step).argv()), seen.config.job_image)
+
+
+def _cli_container(seen: Observed) -> Container:
+    command = cli_container_command(seen.path, RESULT_PATH)
+    environment = tuple(cli_environment(seen.masters).items())
+    return Container(tuple(command), seen.config.alluxio_image, seen.config.alluxio_memory, environment)
 
 
 def _command(seen: Observed, spec: DatasetSpec, step: str) -> StepCommand:
