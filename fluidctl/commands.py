@@ -1,6 +1,5 @@
 """The commands of people and of the Deployment: flags in, one call, exit code out."""
 
-import errno
 import inspect
 import sys
 import time
@@ -146,19 +145,18 @@ def _flag(setting: Setting) -> inspect.Parameter:
 def controller(**flags: Any) -> int:
     """Run the controller until SIGTERM or Ctrl-C."""
     config = to_config(flags)
-    from controllers.manager import run as run_manager
-
+    from controllers import health, manager
     from fluidctl import follow
 
-    with follow.cluster(config.kubeconfig, config.context) as source:
-        follow.check(source, config)
-    try:
-        return run_manager(config)
-    except OSError as error:
-        if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES):
-            raise
-        binds = f"--metrics-bind {config.metrics_bind} or --health-bind {config.health_bind}"
-        raise Failure(Code.PORT_TAKEN, f"cannot listen on {binds}: {error.strerror}") from error
+    with follow.cluster_errors():
+        try:
+            return manager.run(config)
+        except manager.CrdsMissingError as error:
+            raise Failure(Code.CRDS_MISSING, str(error)) from error
+        except health.CannotListenError as error:
+            raise Failure(Code.PORT_TAKEN, str(error)) from error
+        except manager.SyncError as error:
+            raise Failure(Code.UNREACHABLE, str(error)) from error
 
 
 controller.__signature__ = inspect.Signature([_flag(setting) for setting in settings()])  # type: ignore[attr-defined]

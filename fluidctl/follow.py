@@ -5,12 +5,11 @@ import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, Self, TextIO
 
 from controllers.api.conditions import TRUE, find
 from controllers.api.dataset_status import Phase
-from controllers.config import ControllerConfig
 from controllers.kube.client import Cluster, ConfigError
 from controllers.kube.errors import (
     Expired,
@@ -36,20 +35,26 @@ _RETRY_SECONDS = 1.0
 
 
 @contextmanager
-def cluster(kubeconfig: str, context: str) -> Iterator[Cluster]:
-    """Connect to the cluster of a kubeconfig; any failure inside becomes a Failure with one line for a person."""
-    from fluidctl.version import __version__
-
+def cluster_errors() -> Iterator[None]:
+    """Turn any failure to reach or to understand the cluster into a Failure: one line for a person."""
     try:
-        connected = Cluster.connect(kubeconfig, context, pool_size=2, user_agent=f"fluidctl/{__version__}")
-        try:
-            yield connected
-        finally:
-            connected.close()
+        yield
     except ConfigError as error:
         raise Failure(Code.UNREACHABLE, str(error)) from error
     except KubeError as error:
         raise explain(error) from error
+
+
+@contextmanager
+def cluster(kubeconfig: str, context: str) -> Iterator[Cluster]:
+    """Connect to the cluster of a kubeconfig; failures inside are those of ``cluster_errors``."""
+    from fluidctl.version import __version__
+
+    with (
+        cluster_errors(),
+        closing(Cluster.connect(kubeconfig, context, pool_size=2, user_agent=f"fluidctl/{__version__}")) as connected,
+    ):
+        yield connected
 
 
 def explain(error: KubeError) -> Failure:
@@ -66,13 +71,6 @@ def explain(error: KubeError) -> Failure:
     if isinstance(error, (Unauthorized, Forbidden)):
         return Failure(Code.UNREACHABLE, f"the cluster refuses this user: {error.message}")
     return Failure(Code.UNREACHABLE, f"the cluster cannot be reached: {error.message}")
-
-
-def check(source: Cluster, config: ControllerConfig) -> None:
-    """Ask for one Dataset of those that the controller is to serve, so that it fails at its start and not for ever."""
-    namespaces = [config.only.partition("/")[0]] if config.only else config.namespaces or [None]
-    for namespace in namespaces:
-        source.list_page(DATASETS, namespace, config.selector, limit=1)
 
 
 def fetch(source: Cluster, namespace: str, name: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ _HELP = {
     "global_loads": "Most Jobs that run at once in all; 0: no limit.",
     "job_image": "Image of load and size Jobs: the controller's own, by digest.",
     "alluxio_image": "Image of Jobs with the loader AlluxioCLI.",
+    "alluxio_memory": "Memory of such a Job; it starts a JVM.",
     "job_service_account": "Service account of Jobs. Default: the namespace's default. Its token is not mounted.",
     "job_cpu": "CPU request of a Job.",
     "job_memory": "Memory request and limit of a Job.",
@@ -68,7 +69,7 @@ def settings() -> list[Setting]:
 def _setting(name: str, default: Any) -> Setting:
     flag = _FLAGS.get(name, name.replace("_", "-"))
     given = "" if isinstance(default, VolumeProfile) else ",".join(default) if isinstance(default, tuple) else default
-    return Setting(name, f"--{flag}", "FLUIDCTL_" + flag.upper().replace("-", "_"), type(default), given, _HELP[name])
+    return Setting(name, f"--{flag}", "FLUIDCTL_" + flag.upper().replace("-", "_"), type(default), given, _HELP.get(name, ""))
 
 
 def to_config(values: Mapping[str, Any]) -> ControllerConfig:

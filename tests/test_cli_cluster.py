@@ -4,6 +4,8 @@ import io
 import json
 import math
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -154,7 +156,7 @@ def test_a_cluster_that_refuses_us_is_one_line(
 
 
 @pytest.mark.usefixtures("nowhere")
-@pytest.mark.parametrize("command", [["get"], ["get", "a"], ["wait", "a"], ["controller"]])
+@pytest.mark.parametrize("command", [["get"], ["get", "a"], ["wait", "a"]])
 def test_no_kubeconfig_is_one_line(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """It says what was looked for."""
     assert main(command) == Code.UNREACHABLE
@@ -187,6 +189,46 @@ def test_an_address_where_nothing_listens_is_one_line(
         assert main(["get"]) == Code.UNREACHABLE
 
     _one_line(capsys, "cannot be reached")
+
+
+def _controller(*flags: str) -> "subprocess.CompletedProcess[str]":
+    binds = ["--metrics-bind=", "--health-bind=", "--log-format=text"]
+    command = [sys.executable, "-m", "fluidctl", "controller", *binds, *flags]
+    return subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+
+
+def test_a_controller_whose_port_is_taken_ends_with_its_own_code(server: ApiServer) -> None:
+    """Two controllers on one machine is a usual mistake."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        bind = f"127.0.0.1:{taken.getsockname()[1]}"
+
+        ended = _controller(f"--metrics-bind={bind}")
+
+    assert ended.returncode == Code.PORT_TAKEN
+    assert bind in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_controller_in_a_cluster_without_our_crds_ends_with_its_own_code(tmp_path: Path) -> None:
+    """Kubernetes starts it again, later each time, until they are there."""
+    with ApiServer() as bare:
+        bare.write_kubeconfig(tmp_path / "kubeconfig")
+
+        ended = _controller(f"--kubeconfig={tmp_path / 'kubeconfig'}")
+
+    assert ended.returncode == Code.CRDS_MISSING
+    assert "CRDs" in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_a_controller_without_a_cluster_ends_in_one_line() -> None:
+    """It says what was looked for."""
+    ended = _controller()
+
+    assert ended.returncode == Code.UNREACHABLE
+    assert "kubeconfig" in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
 
 
 def _one_line(capsys: pytest.CaptureFixture[str], part: str) -> None:

@@ -3,6 +3,7 @@
 ``python -m tests.test_cli_docs`` writes the tables anew.
 """
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +14,14 @@ import typer.main
 
 from controllers.api.command import Mount, StepCommand
 from controllers.api.result import Exit, describe
+from controllers.master_snapshot import Reason
 from fluidctl.commands import app
 from fluidctl.exits import MEANING, Code
 
 DOCS = Path(__file__).parent.parent / "docs"
+_REASON = r"[A-Z][a-z]+([A-Z][a-z]+)*|OOMKilled"
+#: Words of the same form: kinds of events, phases of other objects.
+_NO_REASONS = {"Bound", "Conflict", "Dataset", "Normal", "Reconcile", "Warning"}
 _BLOCK = re.compile(r"(<!-- begin (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -36,7 +41,9 @@ def _row(option: Any) -> str:
 
 
 def _text(default: Any) -> str:
-    return str(default).lower() if isinstance(default, bool) else f"{default:g}" if isinstance(default, float) else default
+    return (
+        str(default).lower() if isinstance(default, bool) else f"{default:g}" if isinstance(default, float) else default
+    )
 
 
 def _options(name: str) -> Iterator[str]:
@@ -108,6 +115,27 @@ def test_the_flags_of_a_job_are_documented() -> None:
 
     for flag in {argument.partition("=")[0] for argument in full.argv()[1:]}:
         assert f"`{flag}" in text
+
+
+def _reasons() -> set[str]:
+    """Every reason that a condition can have: words of the modules that make conditions, and those of enumerations."""
+    root = DOCS.parent / "controllers"
+    files = [*(root / "dataset").glob("*.py"), root / "apply.py", root / "api" / "validation.py"]
+    words = {
+        node.value
+        for file in files
+        if file.name not in ("__init__.py", "life.py")  # names of the package; reasons of runs
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(_REASON, node.value)
+    }
+    return words - _NO_REASONS | {*Reason, *(describe(code)[0] for code in Exit if code)}
+
+
+def test_every_reason_has_a_row_in_the_troubleshooting_page_and_every_row_a_reason() -> None:
+    """Whoever is paged looks up the word that the condition shows."""
+    rows = re.findall(r"^\| (\w+) \|", (DOCS / "troubleshooting.md").read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert {row for row in rows if row != "reason"} - {"Signal9", "InvalidSpec"} == _reasons() - {"InvalidSpec"}
 
 
 if __name__ == "__main__":

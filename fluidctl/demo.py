@@ -1,0 +1,167 @@
+"""``fluidctl demo``: the whole flow on one machine, in processes that end with it.
+
+The cluster is the embedded double; the controller is the real one, a process of its own, which sees nothing but a
+kubeconfig. Everything is written below one temporary directory.
+"""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from controllers.kube.client import Cluster
+from controllers.kube.resources import DATASETS
+from fluidctl import follow
+from fluidctl.exits import Code, Failure
+
+if TYPE_CHECKING:
+    from devcluster import DevCluster
+
+NAMESPACE, NAME = "default", "demo"
+ONCE_SECONDS = 900.0
+_FILES_PER_DIRECTORY = 100
+#: How often to look whether the controller still runs while its work is watched.
+_LOOK_SECONDS = 2.0
+_STOP_SECONDS = 10.0
+
+
+def run(data: str, files: int, once: bool) -> None:
+    """Run the demo until Ctrl-C, or with ``once`` until Ready; a Failure says why it did not get there."""
+    if data and not Path(data).is_dir():
+        raise Failure(Code.USAGE, f"--data: {data} is not a directory")
+    if files < 0:
+        raise Failure(Code.USAGE, f"--files must be at least 0, not {files}")
+    # A supervisor's SIGTERM ends the demo as Ctrl-C does: processes and directories go in either case.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with tempfile.TemporaryDirectory(prefix="fluidctl-demo-") as temporary:
+        work = Path(temporary)
+        source = Path(data).absolute() if data else make_tree(work / "data", files)
+        with _embedded(source, work) as cluster, _controller(cluster.kubeconfig, work) as controller:
+            _show(cluster, controller, source, work, once)
+
+
+def make_tree(root: Path, files: int) -> Path:
+    """Make a tree of so many sparse files, a hundred in a directory, and return its root. Sizes are below 1 MB."""
+    for index in range(files):
+        number, file = divmod(index, _FILES_PER_DIRECTORY)
+        directory = root / f"part-{number // 50:03}" / f"class-{number:05}"
+        if file == 0:
+            directory.mkdir(parents=True)
+        handle = os.open(directory / f"{file:05}.jpg", os.O_CREAT | os.O_WRONLY)
+        os.ftruncate(handle, index * 7919 % 1_000_003)
+        os.close(handle)
+    root.mkdir(exist_ok=True)
+    return root
+
+
+@contextmanager
+def _embedded(source: Path, work: Path) -> Iterator["DevCluster"]:
+    import yaml
+
+    from controllers.api.crd import render
+
+    try:
+        from devcluster import DevCluster
+    except ImportError as error:  # it is never in the image of the controller
+        raise Failure(Code.FAILED, f"the demo needs a checkout of the source with its tools: {error}") from error
+    with DevCluster(source, [yaml.safe_load(text) for _, text in render()], work) as cluster:
+        yield cluster
+
+
+@contextmanager
+def _controller(kubeconfig: Path, work: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Start the controller, its log in ``work``, and stop it as Kubernetes would: SIGTERM, then SIGKILL."""
+    flags = [f"--kubeconfig={kubeconfig}", "--allow-local-ufs", "--log-format=text", "--progress-seconds=1"]
+    flags += ["--metrics-bind=127.0.0.1:0", "--health-bind=127.0.0.1:0", "--cache-poll-seconds=5"]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("FLUIDCTL_")}
+    with (work / "controller.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fluidctl", "controller", *flags],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=clean,
+            process_group=0,  # Ctrl-C is for us: the controller must not go before the last status is shown
+        )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _show(cluster: "DevCluster", controller: subprocess.Popen[bytes], source: Path, work: Path, once: bool) -> None:
+    with follow.cluster(str(cluster.kubeconfig), "") as api:
+        api.create(DATASETS, NAMESPACE, manifest(source, cluster.masters, cluster.web_port))
+        try:
+            _until_ready(api, controller, work, ONCE_SECONDS if once else float("inf"))
+        finally:
+            if once:
+                last = follow.fetch(api, NAMESPACE, NAME)
+                print(json.dumps({key: last.get(key, {}) for key in ("metadata", "spec", "status")}), flush=True)
+    if once:
+        return
+    print(_next_steps(cluster.kubeconfig, work), flush=True)
+    try:
+        controller.wait()
+    except KeyboardInterrupt:
+        return
+    raise _ended(controller, work)
+
+
+def manifest(source: Path, masters: list[str], web_port: int) -> dict[str, Any]:
+    """Return the Dataset of the demo."""
+    return {
+        "metadata": {"name": NAME, "namespace": NAMESPACE},
+        "spec": {
+            "mounts": [{"mountPoint": f"local://{source}", "name": NAME, "path": "/"}],
+            "alluxio": {"masters": masters, "webPort": web_port, "datasetPath": "/"},
+        },
+    }
+
+
+def _until_ready(api: Cluster, controller: subprocess.Popen[bytes], work: Path, limit: float) -> None:
+    end = time.monotonic() + limit
+    with follow.Display(f"{NAMESPACE}/{NAME}", time.time, sys.stdout) as display:
+        while True:
+            deadline = min(time.monotonic() + _LOOK_SECONDS, end)
+            found = follow.states(api, NAMESPACE, NAME, deadline, time.monotonic, time.sleep)
+            try:
+                follow.follow(found, "Ready", display)
+                return
+            except Failure as failure:
+                if controller.poll() is not None:
+                    raise _ended(controller, work) from failure
+                if failure.code is not Code.TIMED_OUT or time.monotonic() >= end:
+                    raise
+
+
+def _ended(controller: subprocess.Popen[bytes], work: Path) -> Failure:
+    lines = (work / "controller.log").read_text(encoding="utf-8", errors="replace").splitlines()
+    said = lines[-1] if lines else "nothing"
+    return Failure(Code.FAILED, f"the controller ended with code {controller.returncode}; its last words: {said}")
+
+
+def _next_steps(kubeconfig: Path, work: Path) -> str:
+    program = shlex.join([sys.executable, "-m", "fluidctl"])
+    return f"""
+Ready. Try in another terminal:
+
+  export KUBECONFIG={shlex.quote(str(kubeconfig))}
+  {program} get
+  {program} get {NAME}
+
+Log of the controller: {work / "controller.log"}
+Ctrl-C ends everything and removes {work}."""
