@@ -170,13 +170,11 @@ class Display:
         from rich.live import Live
 
         self._name, self._now, self._out = name, now, out
-        self._shown: Mapping[str, Any] | None = None
+        self._shown: Mapping[str, Any] = {}
         console = Console(file=out)
         self._live = Live(get_renderable=self._panel, console=console) if console.is_terminal else None
 
     def __enter__(self) -> Self:
-        if self._live:
-            self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -186,7 +184,9 @@ class Display:
     def show(self, dataset: Mapping[str, Any]) -> None:
         """Show this state."""
         before, self._shown = self._shown, dataset
-        if not self._live:
+        if self._live:
+            self._live.start(refresh=True)
+        else:
             self._out.writelines(f"{line}\n" for line in changes(before, dataset, self._now()))
             self._out.flush()
 

@@ -69,7 +69,9 @@ def settings() -> list[Setting]:
 def _setting(name: str, default: Any) -> Setting:
     flag = _FLAGS.get(name, name.replace("_", "-"))
     given = "" if isinstance(default, VolumeProfile) else ",".join(default) if isinstance(default, tuple) else default
-    return Setting(name, f"--{flag}", "FLUIDCTL_" + flag.upper().replace("-", "_"), type(default), given, _HELP.get(name, ""))
+    return Setting(
+        name, f"--{flag}", "FLUIDCTL_" + flag.upper().replace("-", "_"), type(default), given, _HELP.get(name, "")
+    )
 
 
 def to_config(values: Mapping[str, Any]) -> ControllerConfig:

@@ -152,11 +152,11 @@ def _condition_rows(status: DatasetStatus, now: float) -> list[list[str]]:
     ]
 
 
-def changes(before: Dataset | None, after: Dataset, now: float) -> list[str]:
-    """Return what a log should say about the step from one state to the next: a line for each change that matters."""
-    old, new = read(before or {}), read(after)
+def changes(before: Dataset, after: Dataset, now: float) -> list[str]:
+    """Return a line for each change that a log should tell; ``before`` is empty where nothing was seen yet."""
+    old, new = read(before), read(after)
     lines = []
-    if before is None or new.phase is not old.phase:
+    if not before or new.phase is not old.phase:
         lines.append(f"{new.phase or Phase.PENDING}: {message(new)}".removesuffix(": "))
     lines += [_condition_line(item) for item in new.conditions if _is_news(find(old.conditions, item.type), item)]
     if (text := progress(new)) and text != progress(old):
@@ -175,32 +175,23 @@ def _condition_line(condition: Condition) -> str:
     return f"{head}: {condition.message}" if condition.message else head
 
 
-def panel(dataset: Dataset | None, name: str, now: float) -> "RenderableType":
+def panel(dataset: Dataset, name: str, now: float) -> "RenderableType":
     """Return the live table of ``wait`` and ``demo``: phase, elapsed, progress and the conditions as they turn."""
-    from rich.console import Group
     from rich.progress_bar import ProgressBar
+    from rich.table import Table
     from rich.text import Text
 
-    if dataset is None:
-        return Text(f"{name}: waiting for it to appear")
     status = read(dataset)
-    phase = status.phase or Phase.PENDING
-    files, size, _ = _numbers(status)
-    known = [f"{files} files"] if files != _NOTHING else []
-    known += [size] if size != _NOTHING else []
-    facts = [duration(elapsed(status, now)), *([progress(status)] if progress(status) else known)]
-    head = Text.assemble(
-        (name, "bold"), "  ", (str(phase), _PHASE_STYLE.get(phase, "bold yellow")), "  ", " · ".join(facts)
-    )
-    total = _total(status)
-    running = phase in (Phase.LOADING_METADATA, Phase.SIZING)
-    bar = ProgressBar(
-        total=total or 1,
-        completed=min(status.progress.files, total) if running else phase is Phase.READY,
-        width=60,
-        pulse=running and not total,
-    )
-    return Group(head, bar, _condition_table(status, now))
+    phase, total = status.phase or Phase.PENDING, _total(status)
+    known = [text for text in _numbers(status)[:2] if text != _NOTHING]
+    counts = f"{' files, '.join(known)}" if known else "not counted yet"
+    facts = f"  {duration(elapsed(status, now))}  {progress(status) or counts}"
+    grid = Table.grid()
+    grid.add_row(Text.assemble((name, "bold"), "  ", (phase, _PHASE_STYLE.get(phase, "bold yellow")), facts))
+    if phase in (Phase.LOADING_METADATA, Phase.SIZING):
+        grid.add_row(ProgressBar(total or 1, min(status.progress.files, total), width=60, pulse=not total))
+    grid.add_row(_condition_table(status, now))
+    return grid
 
 
 def _condition_table(status: DatasetStatus, now: float) -> "Table":

@@ -403,7 +403,8 @@ def test_on_a_terminal_there_is_a_live_table() -> None:
     dataset = {"metadata": {"name": "one", "namespace": "default"}, "status": {"phase": "Sizing"}}
 
     with follow.Display("default/one", lambda: 0.0, out) as display:
+        assert out.getvalue() == ""  # nothing is claimed before anything is known
         display.show(dataset)
 
-    assert "Sizing" in out.getvalue()
+        assert "Sizing" in out.getvalue()  # at once, not with the next tick
     assert "CONDITION" in out.getvalue()
