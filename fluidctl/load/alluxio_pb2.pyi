@@ -162,20 +162,20 @@ class CommonOptions(_message.Message):
     def __init__(self, syncIntervalMs: _Optional[int] = ..., ttl: _Optional[int] = ..., ttlAction: _Optional[_Union[TtlAction, str]] = ...) -> None: ...
 
 class FileInfo(_message.Message):
-    __slots__ = ("path", "length", "creationTimeMs", "completed", "folder", "mountPoint")
+    __slots__ = ("path", "length", "creationTimeMs", "completed", "folder", "mode")
     PATH_FIELD_NUMBER: _ClassVar[int]
     LENGTH_FIELD_NUMBER: _ClassVar[int]
     CREATIONTIMEMS_FIELD_NUMBER: _ClassVar[int]
     COMPLETED_FIELD_NUMBER: _ClassVar[int]
     FOLDER_FIELD_NUMBER: _ClassVar[int]
-    MOUNTPOINT_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
     path: bytes
     length: int
     creationTimeMs: int
     completed: bool
     folder: bool
-    mountPoint: bool
-    def __init__(self, path: _Optional[bytes] = ..., length: _Optional[int] = ..., creationTimeMs: _Optional[int] = ..., completed: _Optional[bool] = ..., folder: _Optional[bool] = ..., mountPoint: _Optional[bool] = ...) -> None: ...
+    mode: int
+    def __init__(self, path: _Optional[bytes] = ..., length: _Optional[int] = ..., creationTimeMs: _Optional[int] = ..., completed: _Optional[bool] = ..., folder: _Optional[bool] = ..., mode: _Optional[int] = ...) -> None: ...
 
 class ListStatusRequest(_message.Message):
     __slots__ = ("path", "options")

@@ -1,8 +1,8 @@
 """The only place that builds requests for files and folders.
 
-Every request carries ``commonOptions {syncIntervalMs: -1, ttl: -1, ttlAction: FREE}``. A master of 2.9.1 to 2.9.6 takes an
-unset ttl as 0 and an unset action as DELETE, stores both on every inode it loads, and its hourly checker then deletes the
-files from the storage (InodeTtlChecker; seen on 2.9.6). A test pins the bytes.
+Every request carries ``commonOptions {syncIntervalMs: -1, ttl: -1, ttlAction: FREE}``. A master of 2.9.1 to 2.9.6 takes
+an unset ttl as 0 and an unset action as DELETE, stores both on every inode it loads, and its hourly checker then
+deletes the files from the storage (InodeTtlChecker; seen on 2.9.6). A test pins the bytes.
 """
 
 from fluidctl.load import alluxio_pb2 as pb
@@ -35,9 +35,9 @@ def get_status(path: bytes, load: pb.LoadMetadataType = ONCE) -> pb.GetStatusReq
     return pb.GetStatusRequest(path=path, options=options)
 
 
-def sync_metadata(path: bytes) -> pb.SyncMetadataRequest:
-    """Return the request that loads a whole tree by flat listings; Alluxio sets no ttl on this way."""
-    options = pb.SyncMetadataOptions(loadDescendantType=pb.ALL, directoryLoadType=pb.SINGLE_LISTING)
+def sync_metadata(path: bytes, descend: pb.LoadDescendantType = pb.ALL) -> pb.SyncMetadataRequest:
+    """Return the request that loads a tree (or ``pb.ONE`` level) by flat listings; Alluxio sets no ttl on this way."""
+    options = pb.SyncMetadataOptions(loadDescendantType=descend, directoryLoadType=pb.SINGLE_LISTING)
     return pb.SyncMetadataRequest(path=path, options=options)
 
 

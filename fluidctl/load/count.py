@@ -1,0 +1,109 @@
+"""The count of a namespace, and the proof that it is complete: see verify.py for the rules."""
+
+import logging
+from dataclasses import dataclass, field
+
+from controllers.api.result import Totals
+from fluidctl.load import requests
+from fluidctl.load.channel import Client
+from fluidctl.load.empties import Changed, Empties
+from fluidctl.load.evidence import Evidence
+from fluidctl.load.load import Loader
+from fluidctl.load.verify import Metrics, Rule, failures
+from fluidctl.load.walk import Outcome
+from fluidctl.load.watch import Watch
+
+log = logging.getLogger(__name__)
+PASSES = 3  # a pass after the first one costs memory speed
+
+
+@dataclass
+class Counted:
+    """A count. ``doubt`` says why it is not proved; ``failed`` are directories known to be incomplete, and why."""
+
+    totals: Totals
+    loaded: int = 0  # files that the count loaded itself
+    doubt: str = ""
+    failed: dict[bytes, str] = field(default_factory=dict)
+    failed_count: int = 0
+    denied: int = 0
+
+
+class Count:
+    """Counts one dataset on a master that does not change meanwhile; the caller looks after that."""
+
+    def __init__(self, client: Client, watch: Watch, rule: Rule, loader: Loader) -> None:
+        self._client = client
+        self._watch = watch
+        self._rule = rule
+        self._loader = loader
+        self._empties = Empties(client, watch, loader.walk)
+
+    def run(self, path: bytes, evidence: Evidence | None) -> Counted:
+        """Count until a pass finds nothing new, and say what is incomplete or in doubt."""
+        begin = start = self._client.metrics()
+        before = self._failed_before(evidence, start)
+        for last in (False,) * (PASSES - 1) + (True,):
+            self._watch.show(Totals())
+            outcome = self._loader.walk([path], requests.ONCE)
+            now = self._client.metrics()
+            counted = Counted(outcome.totals, self._loaded(now.since(begin), outcome.totals))
+            counted.doubt = failures(before.plus(now.since(start)))
+            if outcome.failed_count:
+                counted.failed, counted.failed_count = outcome.failed, outcome.failed_count
+                counted.denied = outcome.denied
+                return counted
+            if counted.doubt and not last:
+                start, before = self._listed_again(path), Metrics()
+                continue
+            try:
+                self._prove(outcome, counted, evidence)
+            except Changed:
+                log.info("the namespace changed: counting again")
+            else:
+                return counted
+        counted.doubt = "the namespace changed as often as it was counted"
+        return counted
+
+    def _failed_before(self, evidence: Evidence | None, start: Metrics) -> Metrics:
+        """Return how far the failure counters moved from the load's begin to ours.
+
+        Nothing where the load's tasks vouch for it one by one: the counters are everybody's. After a restart they began
+        at 0, and what happened between the load's end and the restart was not the load's.
+        """
+        if evidence is None or evidence.whole:
+            return Metrics()
+        same_life = evidence.start_time_ms == self._client.master.start_time_ms
+        return (start if same_life else evidence.end).since(evidence.base)
+
+    def _loaded(self, moved: Metrics, totals: Totals) -> int:
+        """Return how many files the count loaded: none if no listing reached the storage, whoever made files."""
+        return min(moved.files_created, totals.files) if moved.prefetch_ops else 0
+
+    def _listed_again(self, path: bytes) -> Metrics:
+        """The master counted failures, maybe of somebody else: repeat every listing, and count failures from there."""
+        log.warning("the master counted failures: listing everything again")
+        start = self._client.metrics()
+        self._loader.list_all(path, requests.ALWAYS)
+        return start
+
+    def _prove(self, outcome: Outcome, counted: Counted, evidence: Evidence | None) -> None:
+        """Fill in doubts and failed directories; raise Changed where the count is out of date already."""
+        rule, totals = self._rule, counted.totals
+        if not rule.proof:
+            counted.doubt = counted.doubt or "nothing tells errors of this kind of storage from empty directories"
+        elif rule.proof == "objects":
+            # One flat listing that succeeded, with at least one object, was answered whole; the root is one of them.
+            objects = evidence.objects if evidence and evidence.whole else 0
+            if objects >= 2 and objects == totals.files + totals.directories + 1:
+                return
+            if len(outcome.empty) and not self._client.has_sync():
+                counted.doubt = f"{len(outcome.empty)} empty directories, and this storage answers errors with nothing"
+                return
+        for names in outcome.empty.pieces():
+            ask = self._empties.unlisted if rule.proof == "objects" else self._empties.restless
+            counted.failed |= ask(names)
+        if rule.unreadable_is_empty and len(outcome.empty) and not counted.failed:
+            counted.failed, doubt = self._empties.unreadable(outcome.empty)
+            counted.doubt = counted.doubt or doubt
+        counted.failed_count = len(counted.failed)

@@ -1,0 +1,127 @@
+"""The load: make the master know a namespace with as few requests to its storage as the storage's driver allows."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+
+from controllers.api.result import Totals
+from fluidctl.load import alluxio_pb2 as pb
+from fluidctl.load import requests
+from fluidctl.load.channel import Client
+from fluidctl.load.names import encode
+from fluidctl.load.session import Session
+from fluidctl.load.sync import QUIET_SECONDS, Sync, Task
+from fluidctl.load.verify import Rule
+from fluidctl.load.walk import Outcome
+from fluidctl.load.watch import Watch
+
+log = logging.getLogger(__name__)
+SHARDS = range(2, 201)  # top folders that are worth a task each: one task lists strictly one page after the other
+SYNC, LIST = "SyncMetadata", "ListStatus"
+
+WalkFrom = Callable[[Iterable[bytes], pb.LoadMetadataType], Outcome]
+
+
+@dataclass
+class Loaded:
+    """How a load went. ``objects`` counts what one flat listing of the whole tree read; ``whole``: no task failed."""
+
+    method: str
+    objects: int = 0
+    whole: bool = False
+    failed: dict[bytes, str] = field(default_factory=dict)
+    failed_count: int = 0
+    denied: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, outcome: Outcome) -> None:
+        """Take over what a walk could not list."""
+        self.failed |= outcome.failed
+        self.failed_count += outcome.failed_count
+        self.denied += outcome.denied
+
+
+class Loader:
+    """Loads trees of one kind of storage. ``walk`` is its way out: it completes a tree or names what fails."""
+
+    def __init__(self, client: Client, watch: Watch, rule: Rule, walk: WalkFrom) -> None:
+        self._client = client
+        self._watch = watch
+        self._rule = rule
+        self.walk = walk
+
+    def load(self, path: bytes) -> Loaded:
+        """Load the tree at ``path``."""
+        if self._rule.load == "listing" or not self._client.has_sync():
+            return self.list_all(path)
+        half = self._watch.no_progress_seconds / 2
+        with Sync(self._client, self._watch, min(QUIET_SECONDS, half) if self._rule.streams else half) as sync:
+            return self._shards(sync, path) if self._rule.load == "shards" else self._single(sync, path)
+
+    def load_again(self, directories: Iterable[bytes]) -> Loaded:
+        """Load only these directories, by asking the storage for each of them once more."""
+        loaded = Loaded(LIST)
+        loaded.add(self.walk(directories, requests.ALWAYS))
+        return loaded
+
+    def list_all(self, path: bytes, load: pb.LoadMetadataType = requests.ONCE) -> Loaded:
+        """Let the master load a tree by one recursive request, which answers nothing and hides errors."""
+        loaded, abandoned = Loaded(LIST), threading.Event()
+        request = requests.list_status(path, load, recursive=True, load_only=True)
+
+        def listing(session: Session) -> None:
+            for _ in () if abandoned.is_set() else self._client.list(session, request):
+                self._watch.moved()  # 2.4 and older answer all the same
+
+        with ThreadPoolExecutor(1, "listing") as pool:
+            future = pool.submit(self._client.persist, listing)
+            try:
+                base, moved, seen = self._client.metrics().total_paths, self._watch.clock(), 0
+                while not wait([future], timeout=1.0).done:
+                    self._watch.tick()
+                    paths = self._client.metrics().total_paths - base
+                    if paths != seen:
+                        seen, moved = paths, self._watch.clock()
+                        self._watch.show(Totals(files=max(paths, 0)))
+                    elif self._watch.clock() - moved > QUIET_SECONDS:
+                        loaded.add(self._beside(path))
+                        break
+            finally:
+                abandoned.set()
+                self._client.cancel_streams()
+            future.result()
+        return loaded
+
+    def _single(self, sync: Sync, path: bytes) -> Loaded:
+        tasks = sync.run([path])
+        return self._complete(tasks, objects=tasks[0].objects)
+
+    def _shards(self, sync: Sync, path: bytes) -> Loaded:
+        """Sync what is directly below, then each folder on its own."""
+        tasks = sync.run([path], shallow=True)
+        if not tasks[0].ok:
+            return self._complete(tasks)
+        request = requests.list_status(path)
+        folders = self._client.persist(
+            lambda session: [info.path for info in self._client.list(session, request) if info.folder]
+        )
+        if folders:
+            tasks += sync.run(folders if len(folders) in SHARDS else [path])
+        return self._complete(tasks)
+
+    def _complete(self, tasks: list[Task], objects: int = 0) -> Loaded:
+        """Walk where a task failed or stands still: the walk does its work, or says what is in the way."""
+        left = [task for task in tasks if not task.ok]
+        loaded = Loaded(SYNC, objects, whole=not left)
+        for task in left:
+            log.warning("walking %r: %s", task.path, task.reason)
+            loaded.notes.append(f"{encode(task.path)}: {task.reason}")
+        if left:
+            loaded.add(self.walk([task.path for task in left], requests.ONCE))
+        return loaded
+
+    def _beside(self, path: bytes) -> Outcome:
+        log.warning("the listing of %r stands still: walking beside it", path)
+        return self.walk([path], requests.ONCE)

@@ -1,0 +1,158 @@
+"""``fluidctl load`` and ``fluidctl size``: what runs inside a Job (see command and result in controllers.api)."""
+
+import argparse
+import json
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+
+from controllers.api.command import RESULT_PATH, SPILL_PATH, Mount, StepCommand
+from controllers.api.result import Exit, Progress, Result, describe
+from fluidctl.load.channel import Client, Settings
+from fluidctl.load.errors import Halted, StepError
+from fluidctl.load.frontier import Spill
+from fluidctl.load.steps import Step
+from fluidctl.load.watch import Watch
+
+log = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the step that ``argv`` names and return its exit code (controllers.api.result.Exit).
+
+    Progress lines and, as the last line, the result go to stdout; the result also to ``--result-path``. One sentence
+    for a person goes to stderr where the step failed.
+    """
+    try:
+        options = _parser().parse_args(argv)
+    except SystemExit as error:
+        return int(error.code or 0)
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    command = _command(options)
+    watch = Watch(command.step, _print_progress, time.monotonic, command.no_progress_seconds)
+    _on_signals(watch.terminate)
+    result, code = run(command, Settings(command.masters, options.user, options.auth, options.connect_seconds), watch)
+    _report(result, code, Path(command.result_path))
+    return code
+
+
+def run(command: StepCommand, settings: Settings, watch: Watch) -> tuple[Result, Exit]:
+    """Run one step; every known end is a result, every unknown one is logged and INTERNAL."""
+    spill = Spill(command.spill_path)
+    client = None
+    try:
+        watch.tick()
+        client = Client(settings, watch)
+        step = Step(command, client, watch, spill)
+        return (step.load() if command.step == "load" else step.size()), Exit.COMPLETE
+    except (StepError, Halted) as error:
+        return _failed(command.step, error, watch, client)
+    except Exception:
+        log.exception("unexpected error")
+        bug = StepError(Exit.INTERNAL, "An unexpected error: the log of this container has the traceback.")
+        return _failed(command.step, bug, watch, client)
+    finally:
+        if client is not None:
+            client.close()
+        spill.close()
+
+
+def _failed(step: str, error: StepError | Halted, watch: Watch, client: Client | None) -> tuple[Result, Exit]:
+    """Return the result with what was counted so far."""
+    if isinstance(error, Halted):  # a thread noticed SIGTERM before the step's own tick did
+        error = StepError(Exit.TERMINATED, "The step was told to stop; a new attempt goes on from what is loaded.")
+    result = Result(
+        step=step,
+        reason=describe(error.code)[0],
+        message=error.message,
+        totals=watch.totals if step == "size" else None,
+        master=client.master if client is not None else None,
+        failed_directories=error.failed,
+        failed_count=error.count,
+        seconds=round(watch.seconds, 1),
+    )
+    return result, error.code
+
+
+def _report(result: Result, code: Exit, path: Path) -> None:
+    text = result.to_json()
+    print(text, flush=True)
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        print(f"fluidctl {result.step}: cannot write the result to {path}: {error.strerror}", file=sys.stderr)
+    if code is not Exit.COMPLETE:
+        print(f"fluidctl {result.step}: {result.message}", file=sys.stderr)
+
+
+def _print_progress(progress: Progress) -> None:
+    print(progress.to_json(), flush=True)
+
+
+def _on_signals(stop: Callable[[], None]) -> None:
+    def handle(number: int, frame: FrameType | None) -> None:
+        stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
+
+
+def _command(options: argparse.Namespace) -> StepCommand:
+    return StepCommand(
+        step=options.step,
+        masters=tuple(options.master),
+        path=options.path,
+        mounts=tuple(options.mount),
+        parallelism=options.parallelism,
+        no_progress_seconds=options.no_progress_seconds,
+        directories=tuple(options.directory),
+        evidence=options.evidence,
+        accept_unverified=options.accept_unverified,
+        result_path=options.result_path,
+        spill_path=options.spill_path,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fluidctl", allow_abbrev=False)
+    parser.add_argument("step", choices=("load", "size"))
+    parser.add_argument("--master", action="append", required=True, metavar="HOST:PORT", type=_address)
+    parser.add_argument("--path", required=True, help="in Alluxio; spelled as in controllers.api.command")
+    parser.add_argument("--mount", action="append", default=[], type=_mount, metavar='["PATH", "URI"]')
+    parser.add_argument("--parallelism", type=_positive, default=StepCommand.parallelism, help="listings in flight")
+    parser.add_argument("--no-progress-seconds", type=_positive, default=StepCommand.no_progress_seconds)
+    parser.add_argument("--directory", action="append", default=[], help="load only this one")
+    parser.add_argument("--evidence", default="", help="what the load's result said")
+    parser.add_argument("--accept-unverified", action="store_true")
+    parser.add_argument("--result-path", default=RESULT_PATH)
+    parser.add_argument("--spill-path", default=SPILL_PATH)
+    parser.add_argument("--user", default="root")
+    parser.add_argument("--auth", choices=("auto", "simple", "nosasl"), default="auto")
+    parser.add_argument("--connect-seconds", type=_positive, default=60, help="how long to look for a leading master")
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def _address(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
+    return text
+
+
+def _mount(text: str) -> Mount:
+    try:
+        path, uri = json.loads(text)
+    except (ValueError, TypeError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a JSON list of path and URI") from error
+    return Mount(str(path), str(uri))

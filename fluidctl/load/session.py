@@ -1,0 +1,115 @@
+"""One connection to one master address: authenticated, and with the calls that a step makes.
+
+SASL SIMPLE as in Alluxio's PlainSaslServer and AuthenticatedChannelServerDriver: the stream that authenticates stays
+open for the life of the connection (the server forgets the channel when it ends), and every other call carries the
+channel's id.
+"""
+
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+
+from fluidctl.load import alluxio_pb2 as pb
+from fluidctl.load.methods import AUTHENTICATE, Method, Request, Response
+
+CALL_SECONDS = 30.0  # for calls that the master answers from memory
+HANDSHAKE_SECONDS = 5.0
+_OPTIONS = (
+    ("grpc.max_receive_message_length", -1),  # 10,000 entries with long names pass Python's 4 MiB
+    ("grpc.keepalive_time_ms", 60_000),  # the master permits one ping in 30 s
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.enable_retries", 0),  # one place of retries: retry.py
+    ("grpc.use_local_subchannel_pool", 1),  # a new session is a new connection, with no back-off of the old one
+    ("grpc.enable_http_proxy", 0),
+)
+
+
+class Session:
+    """A connection. ``auth`` is "simple", "nosasl", or "auto": SIMPLE, or none where the master has no such service."""
+
+    def __init__(self, address: str, user: str, auth: str) -> None:
+        self.address = address
+        self._channel = grpc.insecure_channel(address, options=_OPTIONS)
+        self._metadata: tuple[tuple[str, str], ...] = ()
+        self._closing = threading.Event()
+        self._streams: set[Any] = set()
+        self._authentication: Any = None  # a reference: the stream ends when it is collected
+        self._lock = threading.Lock()
+        try:
+            if auth != "nosasl":
+                self._authenticate(user, required=auth == "simple")
+        except BaseException:
+            self.close()
+            raise
+
+    def call(self, method: Method[Request, Response], request: Request, timeout: float | None = None) -> Response:
+        """Make a call with one answer; raise grpc.RpcError."""
+        stub: Callable[..., Response] = self._channel.unary_unary(
+            method.path, request_serializer=_serialize, response_deserializer=method.response.FromString
+        )
+        return stub(request, timeout=CALL_SECONDS if timeout is None else timeout, metadata=self._metadata)
+
+    def stream(self, method: Method[Request, Response], request: Request) -> Iterator[Response]:
+        """Make a call with a stream of answers and no deadline: a listing takes as long as its storage needs."""
+        stub: Callable[..., Any] = self._channel.unary_stream(
+            method.path, request_serializer=_serialize, response_deserializer=method.response.FromString
+        )
+        answers = stub(request, metadata=self._metadata)
+        with self._lock:
+            self._streams.add(answers)
+        try:
+            yield from answers
+        finally:
+            answers.cancel()
+            with self._lock:
+                self._streams.discard(answers)
+
+    def cancel_streams(self) -> None:
+        """End all listings under way; their callers see CANCELLED."""
+        with self._lock:
+            streams = list(self._streams)
+        for answers in streams:
+            answers.cancel()
+
+    def close(self) -> None:
+        """Close the connection and the stream that authenticated it."""
+        self._closing.set()
+        self._channel.close()
+
+    def _authenticate(self, user: str, *, required: bool) -> None:
+        channel_id = str(uuid.uuid4())
+        first = pb.SaslMessage(
+            messageType=pb.CHALLENGE,
+            authenticationScheme=pb.SIMPLE,
+            clientId=channel_id,
+            channelRef="fluidctl",
+            message=f"\0{user}\0noPassword".encode(),
+        )
+        stub: Callable[..., Any] = self._channel.stream_stream(
+            AUTHENTICATE.path, request_serializer=_serialize, response_deserializer=AUTHENTICATE.response.FromString
+        )
+        answers = self._authentication = stub(self._hold(first))
+        timer = threading.Timer(HANDSHAKE_SECONDS, answers.cancel)  # a deadline would end the stream itself later
+        timer.daemon = True
+        timer.start()
+        try:
+            answer = next(answers)
+            if answer.messageType == pb.SUCCESS:
+                self._metadata = (("channel-id", channel_id),)
+        except grpc.RpcError as error:
+            if required or error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+                raise
+        finally:
+            timer.cancel()
+
+    def _hold(self, first: pb.SaslMessage) -> Iterator[pb.SaslMessage]:
+        yield first
+        self._closing.wait()
+
+
+def _serialize(message: Message) -> bytes:
+    return message.SerializeToString()

@@ -1,0 +1,138 @@
+"""The two steps as a whole: from a command to a result, or to a StepError."""
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from controllers.api.command import StepCommand
+from controllers.api.result import Exit, Result
+from fluidctl.load import alluxio_pb2 as pb
+from fluidctl.load import dataset
+from fluidctl.load.channel import Client
+from fluidctl.load.count import Count, Counted
+from fluidctl.load.errors import StepError
+from fluidctl.load.evidence import Evidence
+from fluidctl.load.frontier import Spill
+from fluidctl.load.load import Loaded, Loader
+from fluidctl.load.names import encode
+from fluidctl.load.verify import Rule
+from fluidctl.load.walk import Outcome, Walk
+from fluidctl.load.watch import Watch
+
+LIVES = 3  # a step begins again where the master was restarted; more often, the next attempt does
+SHOWN = 20  # directories that a result names
+T = TypeVar("T")
+
+
+class Step:
+    """What both steps share: the dataset, its master, and the ways to load and to list it."""
+
+    def __init__(self, command: StepCommand, client: Client, watch: Watch, spill: Spill) -> None:
+        self._command = command
+        self._client = client
+        self._watch = watch
+        self._spill = spill
+        self._path = dataset.parse_path(command.path)
+
+    def load(self) -> Result:
+        """Make the master know the dataset."""
+        rule = dataset.check(self._client, self._path, self._command.mounts)
+        directories = [dataset.parse_path(name) for name in self._command.directories]
+        loader = self._loader(rule)
+
+        def once() -> tuple[Loaded, Evidence]:
+            base = self._client.metrics()
+            loaded = loader.load_again(directories) if directories else loader.load(self._path)
+            self._refuse(loaded.failed, loaded.failed_count, loaded.denied)
+            now, master = self._client.metrics(), self._client.master
+            return loaded, Evidence(
+                master.cluster_id, master.start_time_ms, base, now, loaded.method, loaded.objects, loaded.whole
+            )
+
+        loaded, evidence = self._in_one_life(once)
+        notes = f" {len(loaded.notes)} parts were walked instead: {loaded.notes[0]}" if loaded.notes else ""
+        return Result(
+            step="load",
+            reason="Loaded",
+            message=f"The master knows {encode(self._path)}.{notes[:500]}",
+            master=self._client.master,
+            method=loaded.method,
+            seconds=round(self._watch.seconds, 1),
+            evidence=evidence.to_json(),
+        )
+
+    def size(self) -> Result:
+        """Count the dataset, and prove that it is complete where that can be proved."""
+        evidence = self._evidence()
+        rule = dataset.check(self._client, self._path, self._command.mounts)
+        counter = Count(self._client, self._watch, rule, self._loader(rule))
+        counted = self._in_one_life(lambda: counter.run(self._path, evidence))
+        self._refuse(counted.failed, counted.failed_count, counted.denied)
+        return Result(
+            step="size",
+            reason="CountedUnproved" if counted.doubt else "Counted",
+            message=self._sentence(counted),
+            totals=counted.totals,
+            master=self._client.master,
+            method=evidence.method if evidence else "",
+            proved=not counted.doubt,
+            loaded_by_size=counted.loaded,
+            seconds=round(self._watch.seconds, 1),
+        )
+
+    def _sentence(self, counted: Counted) -> str:
+        if counted.doubt:
+            return f"Counted, but completeness is not proved: {counted.doubt}."
+        return "Counted, and proved to be complete."
+
+    def _loader(self, rule: Rule) -> Loader:
+        def walk(roots: Iterable[bytes], load: pb.LoadMetadataType) -> Outcome:
+            return Walk(self._client, self._watch, self._spill, self._command.parallelism, load).run(roots)
+
+        return Loader(self._client, self._watch, rule, walk)
+
+    def _in_one_life(self, work: Callable[[], T]) -> T:
+        """Do it again where the master was restarted meanwhile: what it knows is kept, its counters are not."""
+        for _ in range(LIVES):
+            result = work()
+            if not self._client.changed:
+                return result
+            self._client.accept_change()
+        raise StepError(Exit.MASTER_CHANGED, f"The master was restarted or failed over {LIVES} times during the step.")
+
+    def _refuse(self, failed: dict[bytes, str], count: int, denied: int) -> None:
+        """Raise INCOMPLETE, naming the directories; PERMISSION_DENIED where the dataset itself may not be listed."""
+        if not count:
+            return
+        if denied and self._path in failed:
+            raise dataset.denied(self._path, failed[self._path])
+        names = sorted(failed)[:SHOWN]
+        first = f"{encode(names[0])}: {failed[names[0]]}"
+        raise StepError(
+            Exit.INCOMPLETE,
+            f"{count} {'directory is' if count == 1 else 'directories are'} incomplete; {first}",
+            tuple(encode(name) for name in names),
+            count,
+        )
+
+    def _evidence(self) -> Evidence | None:
+        """Return what the load said, if it is about this master; raise MASTER_CHANGED where its tree is lost.
+
+        A restart since is no loss: the journal keeps the tree, which shows in the same cluster id and in a TotalPaths
+        that is not below what it was. The counters of failures began anew; those of the load are in the evidence.
+        """
+        if not self._command.evidence:
+            return None
+        try:
+            evidence = Evidence.from_json(self._command.evidence)
+        except ValueError as error:
+            raise StepError(Exit.USAGE, f"--evidence cannot be read: {error}") from error
+        master = self._client.master
+        lost = evidence.cluster_id != master.cluster_id
+        if evidence.start_time_ms != master.start_time_ms:
+            lost = lost or self._client.metrics().total_paths < evidence.end.total_paths
+        if lost:
+            raise StepError(
+                Exit.MASTER_CHANGED,
+                "The master lost its metadata since the load: formatted, or not the same cluster.",
+            )
+        return evidence

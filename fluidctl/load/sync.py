@@ -1,0 +1,144 @@
+"""Asynchronous metadata sync (2.9.4 and later): the master loads a tree by flat listings, keys/1000 requests each.
+
+A task goes on when its client dies, and a task that is submitted again for a path joins the one that runs. A task can
+also stand still for ever: before its first listing (its path could not be looked up), or later (a lost wake-up in the
+master's journal writer, which any new file wakes). SUCCEEDED alone proves nothing: a missing path does, with 0 objects.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import grpc
+
+from controllers.api.result import Totals
+from fluidctl.load import alluxio_pb2 as pb
+from fluidctl.load import requests
+from fluidctl.load.channel import Client, Gone
+from fluidctl.load.methods import CANCEL_SYNC_METADATA, GET_SYNC_PROGRESS, SYNC_METADATA_ASYNC
+from fluidctl.load.names import encode
+from fluidctl.load.verify import task_stats
+from fluidctl.load.watch import Watch
+
+log = logging.getLogger(__name__)
+IN_FLIGHT = 16
+POLL_SECONDS = (0.05, 1.0)  # the pause grows with the age of the tasks
+QUIET_SECONDS = 60.0
+
+
+@dataclass
+class Task:
+    """The sync of one path. ``ok``: it succeeded and read something; ``reason`` says why not."""
+
+    path: bytes
+    group: int
+    submitted: float
+    moved: float
+    running: bool = True
+    stalled: bool = False
+    ok: bool = False
+    reason: str = ""
+    operations: int = 0
+    objects: int = 0
+    batches: int = 0
+
+
+class Sync:
+    """Runs tasks from the step's own thread; a context manager that leaves no task of ours running behind.
+
+    ``listing_seconds``: how long a storage may take before its first batch arrives. Drivers that read a whole tree into
+    one array first (all but s3) are silent for keys/1000 requests.
+    """
+
+    def __init__(self, client: Client, watch: Watch, listing_seconds: float = QUIET_SECONDS) -> None:
+        self._client = client
+        self._watch = watch
+        self._listing_seconds = listing_seconds
+        self._active: list[Task] = []
+        self._finished_operations = 0
+
+    def __enter__(self) -> "Sync":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for task in self._active:
+            self._cancel(task)
+
+    def run(self, paths: Iterable[bytes], *, shallow: bool = False) -> list[Task]:
+        """Sync these paths with all that is below, or if ``shallow`` with what is directly below.
+
+        Returns when each has ended or stands still; the latter are left running until this context ends, because
+        whoever loads their paths now may well wake them.
+        """
+        waiting, done = deque(paths), list[Task]()
+        while waiting or any(not task.stalled for task in self._active):
+            while waiting and len(self._active) < IN_FLIGHT:
+                self._active.append(self._submit(waiting.popleft(), shallow))
+            age = self._watch.clock() - min(task.submitted for task in self._active)
+            self._watch.tick(min(POLL_SECONDS[1], max(POLL_SECONDS[0], age / 10)))
+            for task in list(self._active):
+                self._poll(task)
+                if not task.running:
+                    self._active.remove(task)
+                    self._finished_operations += task.operations
+                    done.append(task)
+            self._show()
+        return done + self._active
+
+    def _submit(self, path: bytes, shallow: bool) -> Task:
+        request = requests.sync_metadata(path, pb.ONE if shallow else pb.ALL)
+        group = self._client.call(SYNC_METADATA_ASYNC, request, 300.0).taskGroupId
+        now = self._watch.clock()
+        return Task(path, group, now, now)
+
+    def _poll(self, task: Task) -> None:
+        try:
+            answer = self._client.call(GET_SYNC_PROGRESS, pb.GetSyncProgressRequest(taskGroupId=task.group))
+        except Gone:
+            task.running, task.reason = False, "the master forgot the task: it was restarted"
+            return
+        now = self._watch.clock()
+        stats = [task_stats(part.taskStatString) for part in answer.task]
+        operations = sum(part.successOpCount for part in answer.task)
+        batches = sum(part["batches"] for part in stats)
+        if (operations, batches) != (task.operations, task.batches):
+            task.operations, task.batches, task.moved, task.stalled = operations, batches, now, False
+        task.objects = sum(part["objects"] for part in stats)
+        if any(part.state == pb.RUNNING for part in answer.task):
+            self._judge_silence(task, now)
+            return
+        task.running = False
+        bad = [part for part in answer.task if part.state != pb.SUCCEEDED]
+        task.ok = not bad and task.objects > 0
+        task.reason = _reason(bad[0]) if bad else "" if task.ok else "the storage has nothing at this path"
+
+    def _judge_silence(self, task: Task, now: float) -> None:
+        per_batch = (now - task.submitted) / task.batches if task.batches else 0.0
+        allowed = QUIET_SECONDS + per_batch if task.batches else self._listing_seconds
+        if now - task.moved <= allowed or task.stalled:
+            return
+        log.warning("the sync of %r stands still after %d operations", task.path, task.operations)
+        task.stalled, task.reason = True, f"nothing moved for {now - task.moved:.0f} s"
+        if task.batches == 0:
+            self._cancel(task)
+            task.running = False
+
+    def _cancel(self, task: Task) -> None:
+        """Best effort, also while the step ends: one call, no repetition."""
+        request = pb.CancelSyncMetadataRequest(taskGroupId=task.group)
+        try:
+            self._client.once(lambda session: session.call(CANCEL_SYNC_METADATA, request, 5.0))
+        except grpc.RpcError as error:
+            log.info("could not cancel the sync of %r: %s", task.path, error.code().name)
+
+    def _show(self) -> None:
+        operations = self._finished_operations + sum(task.operations for task in self._active)
+        self._watch.show(Totals(files=operations))
+
+
+def _reason(task: pb.SyncMetadataTask) -> str:
+    state = pb.SyncMetadataState.Name(task.state).lower()
+    message = encode(task.exception.exceptionMessage.partition(b"\n")[0][:300])
+    kind = task.exception.exceptionType.decode("ascii", "replace").rpartition(".")[2]
+    return f"the sync {state}: {kind} {message}".rstrip(": ") if kind or message else f"the sync {state}"
