@@ -81,7 +81,11 @@ class ApiServer:
         """Answer one request: status and an object, or an iterator of lines (a watch) or of bytes (a log)."""
         if simple := self._simple(path):
             return 200, simple
-        target = _PATH.match(path)
+        target = _PATH.match(
+            path.replace("/bindings", f"/pods/{body['metadata']['name']}/binding")
+            if path.endswith("/bindings")
+            else path
+        )
         kind = target and self.store.resources.get(".".join(filter(None, (target["plural"], target["group"]))))
         if not target or not kind or kind.version != target["version"]:
             raise ApiError(404, "NotFound", "the server could not find the requested resource")

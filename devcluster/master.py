@@ -319,7 +319,7 @@ class AlluxioMaster(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         return pb.SyncMetadataAsyncResponse(submitted=True, taskGroupId=group, taskIds=[new.id])
 
     def _sync(self, task: _Task) -> None:
-        todo = [task.path] if os.path.isdir(self._root + task.path) else []
+        todo = [self._know(task.path).path] if os.path.isdir(self._root + task.path) else []
         task.objects = len(todo)
         while todo and not task.cancelled.is_set():
             path = todo.pop()

@@ -225,6 +225,8 @@ class Store:
             meta["deletionGracePeriodSeconds"] = min(grace, meta.get("deletionGracePeriodSeconds", grace))
         if resource == "namespaces":
             new["status"] = {"phase": "Terminating"}
+        if new == old:
+            return old
         self._settle(resource, old, new)
         if policy == "Foreground":
             self._collect(dependents)
@@ -349,7 +351,8 @@ class Store:
         )
         if resource != "pods" or not running:
             return 0
-        return int(obj["spec"].get("terminationGracePeriodSeconds", 30) if asked is None else asked)
+        usual = obj["metadata"].get("deletionGracePeriodSeconds", obj["spec"].get("terminationGracePeriodSeconds", 30))
+        return int(usual if asked is None else asked)
 
     def _check_namespace(self, kind: Resource, namespace: str, obj: Obj) -> None:
         if not kind.namespaced:
