@@ -55,8 +55,9 @@ def decide(seen: Observed) -> Decision:
     spec = seen.spec
     if spec is None:
         return _decision(seen, _refused(seen), spec)
-    status = life.begin(seen)
-    step = steps.run(seen, status, spec) or _finish(seen, status, spec)
+    step = steps.run(seen, life.begin(seen), spec)
+    if step.over:
+        step = _finish(seen, step.status, spec)
     tidy = _stale_jobs(seen, step.status)
     made = volume.children(seen, step.status, spec)
     return _decision(seen, replace(step, children=tidy + step.children + made), spec)

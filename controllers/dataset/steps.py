@@ -49,6 +49,7 @@ class Step:
     children: tuple[Child, ...] = ()
     stalled: bool = False  # nothing more happens without a person, or for an hour
     requeue_after: float | None = None
+    over: bool = False  # load and count are over: what remains is to publish
 
 
 def current(status: DatasetStatus) -> str:
@@ -58,15 +59,17 @@ def current(status: DatasetStatus) -> str:
     return SIZE if not status.size.completion_time else ""
 
 
-def run(seen: Observed, status: DatasetStatus, spec: DatasetSpec) -> Step | None:
-    """Return where the run's current step stands, or None when load and size are over."""
+def run(seen: Observed, status: DatasetStatus, spec: DatasetSpec) -> Step:
+    """Return where the run's current step stands, from this status on."""
     seen = replace(seen, status=status)
     step = current(status)
     if not step:
-        return None
+        return Step(status, "Counted", "loaded and counted", over=True)
     job = seen.job(step, _of(status, step).attempt)
     if job is None:
         return _start(seen, spec, step)
+    if status.phase == Phase.FAILED:  # a new chance is under way
+        seen = replace(seen, status=status.model_copy(update={"phase": _phase_of(step)}))
     return HANDLERS[job.state](seen, spec, step, job)
 
 
@@ -141,15 +144,14 @@ def _deleting(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> Ste
 
 
 def _granted(seen: Observed, step: str, job: JobView) -> DatasetStatus:
-    phase = Phase.LOADING_METADATA if step == LOAD else Phase.SIZING
     started = _of(seen.status, step).start_time or rfc3339(job.started or seen.now)
-    return _with(seen.status, step, start_time=started, job_name=job.name).model_copy(update={"phase": phase})
+    return _with(seen.status, step, start_time=started, job_name=job.name).model_copy(update={"phase": _phase_of(step)})
 
 
 # --- a Job that has ended ---------------------------------------------------------------------------------------------
 
 
-def _succeeded(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> Step | None:
+def _succeeded(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> Step:
     if job.result is None:
         lag = (job.finished or seen.now) + RESULT_GRACE - seen.now
         if lag > 0:
@@ -184,7 +186,7 @@ def _sized(status: DatasetStatus, result: Result, ended: str) -> DatasetStatus:
     return status.model_copy(update={**totals, **_master(result)})
 
 
-def _failed_job(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> Step | None:
+def _failed_job(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> Step:
     if job.exit_code is None and job.failure != "DeadlineExceeded":
         lag = (job.finished or seen.now) + RESULT_GRACE - seen.now
         if lag > 0:
@@ -226,16 +228,16 @@ def _failed(
     status = _with(seen.status, back, **update)
     if back != step:  # the count starts over after the load, under a name of its own
         status = _with(status, SIZE, attempt=status.size.attempt + 1, start_time="")
-    phase = Phase.FAILED if permanent or failures >= spec.load.max_attempts else _phase_of(status, back)
+    phase = Phase.FAILED if permanent or failures >= spec.load.max_attempts else _phase_of(back)
     status = status.model_copy(update={"phase": phase})
     return _start(replace(seen, status=status), spec, back)
 
 
-def _phase_of(status: DatasetStatus, step: str) -> Phase:
+def _phase_of(step: str) -> Phase:
     return Phase.LOADING_METADATA if step == LOAD else Phase.SIZING
 
 
-HANDLERS: dict[JobState, Callable[[Observed, DatasetSpec, str, JobView], Step | None]] = {
+HANDLERS: dict[JobState, Callable[[Observed, DatasetSpec, str, JobView], Step]] = {
     JobState.SUSPENDED: _suspended,
     JobState.STARTING: _starting,
     JobState.RUNNING: _running,

@@ -1,0 +1,370 @@
+"""Laws of ``decide``: what holds for every combination of what can be seen of a Dataset."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+import pytest
+
+from controllers.api.conditions import ALWAYS_SHOWN, AVAILABLE, READY, RECONCILING, STALLED, TRUE, find
+from controllers.api.dataset import DatasetStatus, Phase
+from controllers.api.result import Exit, Result
+from controllers.api.times import rfc3339
+from controllers.dataset import FINALIZER, JobState, JobView, MasterView, Observed, Problem, VolumeView, decide
+from controllers.dataset.seen import LOAD, SIZE
+from controllers.decision import CreateJob, CreateVolume, Decision, DeleteJob, DeleteVolume
+from controllers.jobs import ATTEMPT, RUN, STEP
+from controllers.volumes import VOLUME
+from tests.builders import NOW, REACHABLE, at, good, job, observed, published, spec
+
+#: The drawn edges of docs/architecture.md; a phase may always stay. "" is the phase of a Dataset nobody has touched.
+EDGES = {
+    ("", "Pending"),
+    ("Pending", "LoadingMetadata"),
+    ("LoadingMetadata", "Sizing"),
+    ("Sizing", "Ready"),
+    ("Sizing", "LoadingMetadata"),
+    ("LoadingMetadata", "Failed"),
+    ("Pending", "Failed"),
+    ("Sizing", "Failed"),
+    ("Failed", "LoadingMetadata"),
+    ("Failed", "Sizing"),
+    *((phase.value, "Pending") for phase in Phase),
+}
+#: Several edges in one pass are one step for a person: a Job may end between two looks at it.
+SHORTCUTS = {
+    ("Pending", "Sizing"),
+    ("Pending", "Ready"),
+    ("LoadingMetadata", "Ready"),
+    ("Failed", "Ready"),
+    ("", "LoadingMetadata"),
+    ("", "Sizing"),
+    ("", "Ready"),
+    ("", "Failed"),
+}
+
+STATUSES: dict[str, DatasetStatus] = {
+    "untouched": DatasetStatus(),
+    "pending": at(Phase.PENDING),
+    "loading": at(Phase.LOADING_METADATA),
+    "sizing": at(Phase.SIZING),
+    "ready": at(Phase.READY),
+    "failed": at(Phase.FAILED),
+    "failed long ago": at(
+        Phase.FAILED, load=at(Phase.FAILED).load.model_copy(update={"last_failure_time": rfc3339(NOW - 7200)})
+    ),
+    "loading again": at(
+        Phase.LOADING_METADATA,
+        load=at(Phase.FAILED).load.model_copy(update={"attempt": 2, "failures": 1, "last_failure_time": rfc3339(NOW)}),
+    ),
+    "other inputs": at(Phase.READY, run=at(Phase.READY).run.model_copy(update={"inputs": "bbbb"})),
+    "unproved": at(Phase.READY, size=at(Phase.READY).size.model_copy(update={"proved": False})).model_copy(
+        update={"phase": Phase.SIZING}
+    ),
+}
+
+
+def _result(step: str, code: int) -> Result:
+    return Result(step, Exit(code).name.title().replace("_", ""), message="it says why", failed_directories=("/a",))
+
+
+def _jobs(step: str, attempt: int, run: int) -> Iterator[tuple[JobView, ...]]:
+    """Every way in which the Job of one attempt can be, alone and beside one of an earlier run."""
+
+    def one(state: JobState, **changes: Any) -> JobView:
+        return job(step, state, attempt=attempt, run=run, **changes)
+
+    yield ()
+    for state in (JobState.SUSPENDED, JobState.STARTING, JobState.RUNNING, JobState.DELETING):
+        yield (one(state),)
+    yield (one(JobState.STARTING, started=NOW - 10_000.0),)
+    yield (one(JobState.SUCCEEDED, result=good(step), exit_code=0),)
+    yield (one(JobState.SUCCEEDED, result=good(step, proved=False), exit_code=0),)
+    yield (one(JobState.SUCCEEDED),)
+    yield (one(JobState.SUCCEEDED, finished=NOW),)
+    for code in (1, 10, 20, 21, 24, 137):
+        known = code in tuple(Exit)
+        yield (one(JobState.FAILED, exit_code=code, result=_result(step, code) if known else None),)
+    yield (one(JobState.FAILED, failure="DeadlineExceeded", failure_message="too long"),)
+    yield (one(JobState.FAILED, finished=NOW),)
+    yield (one(JobState.RUNNING), job(step, JobState.RUNNING, run=99))
+
+
+VOLUMES: dict[str, dict[str, Any]] = {
+    "none": {},
+    "bound": published(),
+    "unbound": published(bound=False),
+    "outdated": published(fits=False),
+    "claim gone": {"volume": published(fits=False)["volume"]},
+    "deleting": published(deleting=True),
+}
+MASTERS = {
+    "up": REACHABLE,
+    "down": MasterView(False, "Unreachable", "refused"),
+    "unknown": MasterView(),
+    "formatted": replace(REACHABLE, start_time_ms=2_000, total_paths=1),
+}
+SPECS = {
+    "plain": spec(),
+    "suspended": spec(suspend=True),
+    "no volume": spec(volume={"enabled": False}),
+    "after verify": spec(volume={"publish": "AfterVerify"}),
+    "cli": spec(load={"loader": "AlluxioCLI", "acceptUnverified": True}),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One combination, with a name that says which."""
+
+    name: str
+    seen: Observed
+
+
+def _cases() -> Iterator[Case]:
+    """Statuses x Jobs in full, the other axes around them: the policies look at each of those on its own."""
+    for status_name, status in STATUSES.items():
+        step = LOAD if not status.load.completion_time else SIZE
+        attempt = (status.load if step == LOAD else status.size).attempt or 1
+        for index, jobs in enumerate(_jobs(step, attempt, status.run.number or 1)):
+            for volume, master in product(VOLUMES, ("up", "down", "formatted")):
+                seen = observed(status=status, jobs=jobs, master=MASTERS[master], **VOLUMES[volume])
+                yield Case(f"{status_name}, jobs {index}, volume {volume}, master {master}", seen)
+            for name, wanted in SPECS.items():
+                for deleting, finalizers in product((False, True), ((), (FINALIZER,), ("other/one", FINALIZER))):
+                    meta = replace(observed().meta, deleting=deleting, finalizers=finalizers)
+                    seen = observed(status=status, jobs=jobs, spec=wanted, meta=meta, **published())
+                    yield Case(f"{status_name}, jobs {index}, {name}, deleting {deleting}", seen)
+            for problem in (Problem("Forbidden", "quota"), Problem("ClaimConflict", "not ours")):
+                yield Case(
+                    f"{status_name}, jobs {index}, {problem}", observed(status=status, jobs=jobs, problem=problem)
+                )
+            bad = observed(status=status, jobs=jobs, spec=None, spec_error=Problem("InvalidSpec", "say what to do"))
+            yield Case(f"{status_name}, jobs {index}, bad spec", bad)
+            asked = observed(status=status, jobs=jobs, meta=replace(observed().meta, retry="now", generation=2))
+            yield Case(f"{status_name}, jobs {index}, retry", asked)
+
+
+@pytest.fixture(scope="module")
+def decided() -> list[tuple[Case, Decision]]:
+    """Every case with its decision: that there is one at all is the first law."""
+    return [(case, decide(case.seen)) for case in _cases()]
+
+
+def test_there_are_thousands_of_cases(decided: list[tuple[Case, Decision]]) -> None:
+    """So that a mistake in the generator does not make the laws empty."""
+    assert len(decided) > 5_000
+
+
+def test_the_same_facts_give_the_same_decision(decided: list[tuple[Case, Decision]]) -> None:
+    """decide has no memory and no clock."""
+    for case, decision in decided[::7]:
+        assert decide(case.seen) == decision, case.name
+
+
+def test_only_drawn_edges_between_phases_occur(decided: list[tuple[Case, Decision]]) -> None:
+    """A person can rely on the picture in docs/architecture.md."""
+    for case, decision in decided:
+        if decision.status is None:
+            continue
+        before, after = case.seen.status.phase or "", decision.status.phase or ""
+        assert before == after or (before, after) in EDGES | SHORTCUTS, case.name
+
+
+def test_nothing_is_created_while_deleting_and_nothing_for_a_spec_that_is_refused(
+    decided: list[tuple[Case, Decision]],
+) -> None:
+    """A Dataset that goes, or that cannot be served, makes no children."""
+    for case, decision in decided:
+        if case.seen.meta.deleting or case.seen.spec is None:
+            made = [child for child in decision.children if isinstance(child, CreateJob | CreateVolume)]
+            assert not made, case.name
+
+
+def test_at_most_one_job_is_created_and_only_where_there_is_none_of_that_attempt(
+    decided: list[tuple[Case, Decision]],
+) -> None:
+    """Two Jobs of one run and attempt can never exist; the created one is the one that the status names."""
+    for case, decision in decided:
+        made = [child.body["metadata"] for child in decision.children if isinstance(child, CreateJob)]
+        assert len(made) <= 1, case.name
+        for meta in made:
+            assert decision.status is not None
+            labels, step = meta["labels"], meta["labels"][STEP]
+            mine = decision.status.load if step == LOAD else decision.status.size
+            assert (int(labels[RUN]), int(labels[ATTEMPT])) == (decision.status.run.number, mine.attempt), case.name
+            assert mine.job_name == meta["name"], case.name
+            assert meta["name"] not in {found.name for found in case.seen.jobs}, case.name
+
+
+def test_a_finalizer_is_there_before_the_first_child(decided: list[tuple[Case, Decision]]) -> None:
+    """Else a deletion between the two would leave the child behind."""
+    for case, decision in decided:
+        if any(isinstance(child, CreateJob | CreateVolume) for child in decision.children):
+            kept = case.seen.meta.finalizers
+            assert FINALIZER in (decision.finalizers.finalizers if decision.finalizers else kept), case.name
+
+
+def test_deletions_name_the_uid_of_something_that_was_seen(decided: list[tuple[Case, Decision]]) -> None:
+    """So that a late deletion never hits a successor of the same name."""
+    for case, decision in decided:
+        seen = case.seen
+        uids = {found.uid for found in seen.jobs} | {seen.volume.uid, seen.claim.uid}
+        for child in decision.children:
+            if isinstance(child, DeleteJob | DeleteVolume):
+                assert child.uid, case.name
+                assert child.uid in uids, case.name
+
+
+def test_who_waits_is_woken(decided: list[tuple[Case, Decision]]) -> None:
+    """A pass that does nothing and is not final has a Job in flight, a timer, or a reason that an event ends."""
+    events = {"Suspended", "MasterUnreachable", "LoadedUnverified"}
+    for case, decision in decided:
+        status = decision.status
+        if status is None or decision.children or decision.requeue_after is not None:
+            continue
+        ready = find(status.conditions, READY)
+        assert ready is not None
+        in_flight = any(not found.ended for found in case.seen.jobs)
+        over = status.phase == Phase.READY and not case.seen.meta.deleting
+        assert in_flight or over or ready.reason in events, (case.name, ready)
+
+
+def test_run_and_attempt_only_grow(decided: list[tuple[Case, Decision]]) -> None:
+    """So a name is never used for two different things."""
+    for case, decision in decided:
+        if decision.status is None:
+            continue
+        old, new = case.seen.status, decision.status
+        assert 0 <= new.run.number - old.run.number <= 1, case.name
+        if old.run.number == new.run.number:
+            assert new.load.attempt >= old.load.attempt, case.name
+            assert new.size.attempt >= old.size.attempt, case.name
+
+
+def test_ready_is_claimed_only_when_loaded_counted_proved_and_usable(decided: list[tuple[Case, Decision]]) -> None:
+    """Nothing is claimed that is not so."""
+    for case, decision in decided:
+        status = decision.status
+        ready = find(status.conditions, READY) if status else None
+        if status is None or ready is None or ready.status != TRUE:
+            continue
+        wanted, available = case.seen.spec, find(status.conditions, AVAILABLE)
+        assert wanted is not None
+        assert status.phase == Phase.READY, case.name
+        assert status.load.completion_time, case.name
+        assert status.size.completion_time, case.name
+        assert status.size.proved or wanted.load.accept_unverified, case.name
+        assert status.run.inputs == case.seen.inputs, case.name
+        assert available is not None, case.name
+        assert available.status == TRUE, case.name
+        assert case.seen.master.reachable is not False, case.name
+
+
+def test_available_is_claimed_only_for_a_bound_volume_that_fits(decided: list[tuple[Case, Decision]]) -> None:
+    """A pod that mounts the claim of an Available Dataset sees that Dataset."""
+    for case, decision in decided:
+        available = find(decision.status.conditions, AVAILABLE) if decision.status else None
+        if available is None or available.status != TRUE or case.seen.spec is None:
+            continue
+        if case.seen.spec.volume.enabled and not case.seen.meta.deleting:
+            assert case.seen.volume.uid, case.name
+            assert case.seen.claim.bound, case.name
+            assert case.seen.volume.fits, case.name
+
+
+def test_every_condition_is_shown_from_the_first_visit_and_never_both_abnormal_ones(
+    decided: list[tuple[Case, Decision]],
+) -> None:
+    """kstatus reads Reconciling and Stalled; kubectl wait needs a condition to wait on."""
+    for case, decision in decided:
+        if decision.status is None:
+            continue
+        shown = {condition.type: condition.status for condition in decision.status.conditions}
+        assert set(ALWAYS_SHOWN) <= set(shown), case.name
+        assert not (shown[RECONCILING] == TRUE == shown[STALLED]), case.name
+        if decision.status.phase == Phase.FAILED and not case.seen.meta.deleting:
+            assert shown[STALLED] == TRUE, case.name
+
+
+def test_a_volume_is_deleted_only_with_the_dataset_or_unclaimed_and_outdated(
+    decided: list[tuple[Case, Decision]],
+) -> None:
+    """PV and PVC go only with the Dataset; a PV that no longer fits is replaced when nobody holds its claim."""
+    for case, decision in decided:
+        gone = [child for child in decision.children if isinstance(child, DeleteVolume)]
+        if gone and not case.seen.meta.deleting:
+            assert not case.seen.claim.uid, case.name
+            assert not case.seen.volume.fits, case.name
+
+
+def test_a_job_under_way_is_ended_only_for_a_new_run_a_deadline_or_a_deletion(
+    decided: list[tuple[Case, Decision]],
+) -> None:
+    """An attempt is not thrown away for an edit that does not touch its inputs."""
+    for case, decision in decided:
+        ended = {child.uid for child in decision.children if isinstance(child, DeleteJob)}
+        for found in case.seen.jobs:
+            if found.uid in ended and not found.ended and found.run == case.seen.status.run.number:
+                assert decision.status is not None
+                new_run = decision.status.run.number != found.run
+                over = bool(case.seen.status.size.completion_time)
+                late = "PodNotStarted" in (decision.status.load.last_reason, decision.status.size.last_reason)
+                assert new_run or over or late or case.seen.meta.deleting, case.name
+
+
+def _applied(seen: Observed, decision: Decision, status: bool = True, children: bool = True) -> Observed:
+    """What is seen after the decision was carried out, or a part of it."""
+    if status and decision.finalizers:
+        seen = replace(seen, meta=replace(seen.meta, finalizers=decision.finalizers.finalizers))
+    if status and decision.status is not None:
+        seen = replace(seen, status=decision.status)
+    jobs = list(seen.jobs)
+    for child in decision.children if children else ():
+        if isinstance(child, CreateJob):
+            labels = child.body["metadata"]["labels"]
+            jobs.append(job(labels[STEP], JobState.SUSPENDED, attempt=int(labels[ATTEMPT]), run=int(labels[RUN])))
+        elif isinstance(child, DeleteJob):
+            jobs = [found for found in jobs if found.uid != child.uid]
+        elif isinstance(child, DeleteVolume):
+            seen = _with_volume(seen, child.kind, VolumeView())
+        elif isinstance(child, CreateVolume):
+            seen = _with_volume(seen, child.kind, published()["volume" if child.kind == VOLUME else "claim"])
+    return replace(seen, jobs=tuple(jobs))
+
+
+def _with_volume(seen: Observed, kind: str, found: VolumeView) -> Observed:
+    return replace(seen, volume=found) if kind == VOLUME else replace(seen, claim=found)
+
+
+def test_without_news_everything_comes_to_rest(decided: list[tuple[Case, Decision]]) -> None:
+    """Carried out again and again, with nothing else happening, a decision changes nothing after a few passes."""
+    for case, decision in decided[::3]:
+        seen = case.seen
+        for _ in range(6):
+            if decision.release or (seen.meta.deleting and decision == Decision()):
+                break
+            seen = _applied(seen, decision)
+            decision = decide(seen)
+            if decision.status in (None, seen.status) and not decision.children and not decision.finalizers:
+                break
+        else:
+            pytest.fail(f"{case.name}: still busy: {decision}")
+
+
+def test_a_crash_between_status_and_children_loses_nothing(decided: list[tuple[Case, Decision]]) -> None:
+    """Who starts after it creates and deletes just what was left undone."""
+    for case, decision in decided[::2]:
+        if decision.status is None or not decision.children:
+            continue
+        again = decide(_applied(case.seen, decision, children=False))
+        assert _names(again) == _names(decision), case.name
+
+
+def _names(decision: Decision) -> set[str]:
+    names = set()
+    for child in decision.children:
+        name = child.body["metadata"]["name"] if isinstance(child, CreateJob | CreateVolume) else child.name
+        names.add(f"{type(child).__name__} {name}")
+    return names
