@@ -136,6 +136,12 @@ class MasterPoller(Generic[K]):
             watched = self._watched.get(cluster)
             return watched.last if watched else None
 
+    def shown(self, cluster: ClusterAddress) -> MasterSnapshot | None:
+        """Return the last look that ``on_change`` was called for: what a status shows, so that it is not written for less."""
+        with self._lock:
+            watched = self._watched.get(cluster)
+            return watched.shown if watched else None
+
     def _leave(self, key: K) -> None:
         cluster = self._clusters.pop(key, None)
         if cluster is None:
