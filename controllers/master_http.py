@@ -54,6 +54,8 @@ class DirectTransport:
                 return self._exchange(sock, host, port, path)
         except TimeoutError as error:
             raise HttpError("no answer in time") from error
+        except (ConnectionResetError, BrokenPipeError, http.client.IncompleteRead) as error:
+            raise HttpError("it breaks off the connection") from error
         except OSError as error:
             raise HttpError((error.strerror or type(error).__name__).lower()) from error
         except (http.client.HTTPException, ValueError) as error:
@@ -63,11 +65,13 @@ class DirectTransport:
         connection = http.client.HTTPConnection(host, port)
         connection.sock = sock
         connection.request("GET", path, headers={"Accept": "application/json", "Connection": "close"})
-        response = connection.getresponse()
-        body = response.read(self.max_body_bytes + 1)
-        if len(body) > self.max_body_bytes:
-            raise HttpError(f"its answer is larger than {self.max_body_bytes} bytes", answered=True)
-        return response.status, body
+        with connection.getresponse() as response:
+            body = response.read(self.max_body_bytes + 1)
+            if len(body) > self.max_body_bytes:
+                raise HttpError(f"its answer is larger than {self.max_body_bytes} bytes", answered=True)
+            if response.length:
+                raise http.client.IncompleteRead(body)
+            return response.status, body
 
     def accepts(self, host: str, port: int) -> bool | None:
         """See HttpTransport."""

@@ -7,7 +7,6 @@ possible, it is None here and absent there: a gap never becomes a 0.
 
 import enum
 import json
-import math
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -225,9 +224,9 @@ def _entries(group: object) -> list[tuple[str, dict[str, Any]]]:
 
 def _count(value: object) -> int | None:
     """Return a number as a count that fits an int64, or None: a gauge that failed is null, -1 or NaN."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return int(value) if 0 <= value <= INT64_MAX else None
+    return int(value) if 0 <= value <= INT64_MAX else None  # NaN compares as False
 
 
 def _reads(number: dict[str, int | None], suffix: str) -> Reads | None:

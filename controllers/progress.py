@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from controllers.api.model import INT64_MAX
 from controllers.api.result import Progress
 from controllers.kube.errors import Forbidden, KubeError
 from controllers.master_snapshot import ClusterAddress
@@ -147,12 +148,20 @@ class ProgressReader:
 
 
 def last_progress(tail: str) -> Progress | None:
-    """Return the last line that is a whole progress line, or None: other lines and a cut first one are passed over."""
+    """Return the last line that is a whole and sane progress line, or None; other lines are passed over."""
     for line in reversed(tail.splitlines()):
-        if '"Progress"' not in line:
-            continue
-        try:
-            return Progress.from_json(line)
-        except ValueError:
-            continue
+        if '"Progress"' in line and (progress := _parsed(line)) is not None:
+            return progress
     return None
+
+
+def _parsed(line: str) -> Progress | None:
+    try:
+        progress = Progress.from_json(line)
+    except (ValueError, RecursionError):
+        return None
+    counts = (progress.files, progress.directories, progress.bytes, progress.total)
+    sane = all(type(count) is int and 0 <= count <= INT64_MAX for count in counts)
+    rates = (progress.files_per_second, progress.seconds)
+    sane = sane and all(isinstance(rate, int | float) and 0 <= rate < INT64_MAX for rate in rates)
+    return progress if sane and isinstance(progress.step, str) and isinstance(progress.message, str) else None

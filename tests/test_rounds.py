@@ -1,0 +1,166 @@
+"""Keys are visited each at its own time, and those that hang cost the others nothing."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from controllers.rounds import AFTER_ERROR_SECONDS, Rounds
+from workqueue.clock import FakeClock
+
+WAIT = 10.0  # real seconds after which a test gives up
+
+
+class Visits:
+    """Records visits; a key that hangs stays in its visit until it is released."""
+
+    def __init__(self, seconds: float = 20.0) -> None:
+        self.seen: queue.Queue[str] = queue.Queue()
+        self.hanging: set[str] = set()
+        self.release = threading.Event()
+        self.seconds = seconds
+
+    def __call__(self, key: str) -> float:
+        self.seen.put(key)
+        if key in self.hanging:
+            self.release.wait(WAIT)
+        if key == "broken":
+            raise RuntimeError("as planned")
+        return self.seconds
+
+    def next(self) -> str:
+        return self.seen.get(timeout=WAIT)
+
+
+def rest(clock: FakeClock, hanging: int = 0) -> None:
+    """Return once every thread but those that hang waits; the visit that is awaited must have begun."""
+    clock.block_until(sum(thread.name.startswith("test-") for thread in threading.enumerate()) - hanging)
+
+
+Start = Callable[..., Rounds[str]]
+
+
+@pytest.fixture
+def visits() -> Iterator[Visits]:
+    made = Visits()
+    yield made
+    made.release.set()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def start(visits: Visits, clock: FakeClock) -> Iterator[Start]:
+    made: list[Rounds[str]] = []
+
+    def begin(threads: int = 4) -> Rounds[str]:
+        made.append(Rounds("test", visits, threads=threads, clock=clock))
+        made[0].start()
+        return made[0]
+
+    yield begin
+    visits.release.set()
+    for rounds in made:
+        rounds.stop()
+
+
+def test_a_key_is_visited_at_once_and_then_whenever_its_time_has_come(
+    start: Start, visits: Visits, clock: FakeClock
+) -> None:
+    start().add("a")
+    assert visits.next() == "a"
+    for _ in range(3):
+        rest(clock)
+        clock.advance(19.9)
+        assert visits.seen.empty()
+        clock.advance(0.1)
+        assert visits.next() == "a"
+
+
+def test_adding_a_key_again_does_not_visit_it_twice(start: Start, visits: Visits, clock: FakeClock) -> None:
+    rounds = start()
+    for _ in range(5):
+        rounds.add("a")
+    assert visits.next() == "a"
+    rest(clock)
+    assert visits.seen.empty()
+
+
+def test_a_discarded_key_is_visited_no_more_and_may_come_back(start: Start, visits: Visits, clock: FakeClock) -> None:
+    rounds = start()
+    rounds.add("a")
+    visits.next()
+    rest(clock)
+    rounds.discard("a")
+    clock.advance(100)
+    assert visits.seen.empty()
+    rounds.add("a")
+    assert visits.next() == "a"
+
+
+def test_a_visit_that_fails_costs_only_its_own_key_a_minute(
+    start: Start, visits: Visits, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    rounds = start(threads=1)
+    rounds.add("broken")
+    assert visits.next() == "broken"
+    rounds.add("a")
+    assert visits.next() == "a"
+    assert rounds.dead_thread() is None
+    assert "a visit failed" in caplog.text
+    rounds.discard("a")
+    rest(clock)
+    clock.advance(AFTER_ERROR_SECONDS)
+    assert visits.next() == "broken"
+
+
+@pytest.mark.parametrize("hanging", [1, 4, 64])
+def test_a_key_that_was_quick_waits_for_no_number_of_new_keys_that_hang(
+    start: Start, visits: Visits, clock: FakeClock, hanging: int
+) -> None:
+    rounds = start(threads=4)
+    rounds.add("quick")
+    visits.next()
+    rest(clock)
+    visits.hanging = {f"h{n}" for n in range(hanging)}
+    for key in visits.hanging:
+        rounds.add(key)
+    begun = {visits.next() for _ in range(min(hanging, 4))}
+    assert begun <= visits.hanging
+    for _ in range(3):
+        rest(clock, len(begun))
+        clock.advance(20)
+        assert visits.next() == "quick"
+
+
+def test_new_keys_are_visited_side_by_side(start: Start, visits: Visits) -> None:
+    visits.hanging = {"a", "b", "c"}
+    rounds = start(threads=3)
+    for key in visits.hanging:
+        rounds.add(key)
+    assert {visits.next() for _ in range(3)} == visits.hanging
+
+
+def test_no_more_threads_than_allowed_are_started(start: Start, visits: Visits) -> None:
+    visits.hanging = {str(n) for n in range(10)}
+    rounds = start(threads=2)
+    for key in visits.hanging:
+        rounds.add(key)
+    visits.next(), visits.next()
+    names = [thread.name for thread in threading.enumerate() if thread.name.startswith("test-")]
+    assert len(names) <= 3  # two of the lane of new keys, one that waits in the other
+    assert visits.seen.empty()
+
+
+def test_stop_ends_the_threads_and_no_visit_begins_after_it(start: Start, visits: Visits, clock: FakeClock) -> None:
+    rounds = start()
+    rounds.add("a")
+    visits.next()
+    rounds.stop()
+    rounds.add("b")
+    assert visits.seen.empty()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("test-")]
