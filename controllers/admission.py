@@ -1,7 +1,7 @@
 """Which suspended Jobs may run now: pure. One caller, behind one queue key, acts on it.
 
 Rules: at most ``per_master`` Jobs at one Alluxio cluster, never two on overlapping paths of one cluster, the oldest
-first. A Job that waits for a busy cluster, or for its own path, never holds up a Job that could run. (Kueue can
+first. A Job that waits holds up nobody but a younger one on its own path. (Kueue can
 manage the same Jobs: it, too, acts through ``spec.suspend``.)
 """
 
@@ -40,7 +40,7 @@ def plan(candidates: Sequence[Candidate], per_master: int, everywhere: int = 0) 
     waiting: dict[str, str] = {}
     ahead: list[Candidate] = []
     for job in queue:
-        reason = _hindrance(job, running, per_master, everywhere)
+        reason = _hindrance(job, running, per_master, everywhere) or _older(job, ahead)
         if reason:
             place = 1 + sum(1 for other in ahead if other.masters & job.masters)
             waiting[job.name] = f"place {place} in line: {reason}"
@@ -62,6 +62,12 @@ def _hindrance(job: Candidate, running: Iterable[Candidate], per_master: int, ev
     if everywhere and len(everyone) >= everywhere:
         return f"{len(everyone)} of {everywhere} loads are running in all"
     return ""
+
+
+def _older(job: Candidate, ahead: Iterable[Candidate]) -> str:
+    """Whoever waits for "/" would wait for ever, if younger ones below it went on and on."""
+    first = next((other for other in ahead if other.masters & job.masters and overlap(other.path, job.path)), None)
+    return f"{first.dataset} waits longer for {first.path}, which overlaps {job.path}" if first else ""
 
 
 def overlap(one: str, other: str) -> bool:

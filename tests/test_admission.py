@@ -1,0 +1,132 @@
+"""Admission: who may run now. Laws over seeded random lines of Jobs, and the rows that a person would ask about."""
+
+import random
+
+import pytest
+
+from controllers.admission import Candidate, overlap, plan
+
+MASTERS = ("a:1", "b:1", "c:1")
+PATHS = ("/", "/x", "/x/y", "/z", "/z2")
+
+
+def waiting(name: str, master: str = "a:1", path: str = "/x", created: float = 0.0) -> Candidate:
+    """A suspended Job."""
+    return Candidate(f"ns/{name}", f"ns/ds-{name}", frozenset({master}), path, created, released=False)
+
+
+def running(name: str, master: str = "a:1", path: str = "/x") -> Candidate:
+    """A Job that was released and has not ended."""
+    return Candidate(f"ns/{name}", f"ns/ds-{name}", frozenset({master}), path, 0.0, released=True)
+
+
+def _line(seed: int) -> list[Candidate]:
+    rng = random.Random(seed)
+    line: list[Candidate] = []
+    for index in range(rng.randrange(12)):
+        masters = frozenset(rng.sample(MASTERS, rng.choice((1, 1, 2))))
+        made = Candidate(f"ns/{index}", f"ns/d{index}", masters, rng.choice(PATHS), rng.randrange(5), released=False)
+        line.append(made)
+    # What runs was admitted by the same rules.
+    for candidate in plan(line, per_master=2).release:
+        if rng.random() < 0.5:
+            line.remove(candidate)
+            line.append(Candidate(**{**vars(candidate), "released": True}))
+    return line
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_no_two_overlapping_jobs_run_at_one_cluster_and_no_cluster_is_over_its_limit(seed: int) -> None:
+    """Whatever waits: after the release every cluster is within its limit and no path is worked on twice."""
+    line = _line(seed)
+    busy = [job for job in line if job.released] + list(plan(line, per_master=2).release)
+    for job in busy:
+        here = [other for other in busy if other is not job and other.masters & job.masters]
+        assert not any(overlap(other.path, job.path) for other in here)
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_everybody_runs_or_knows_why_not_and_waits_only_for_a_reason_of_his_own_cluster(seed: int) -> None:
+    """A waiter names the place in line; nobody waits where nothing is in his way."""
+    line = _line(seed)
+    found = plan(line, per_master=2)
+    busy = [job for job in line if job.released] + list(found.release)
+    for job in line:
+        if job.released or job in found.release:
+            continue
+        assert found.waiting[job.name].startswith("place ")
+        here = [other for other in busy if other.masters & job.masters]
+        older = [o for o in line if o.name in found.waiting and o.masters & job.masters and o.created <= job.created]
+        mine = [other for other in here + older if other is not job]
+        assert len(here) >= 2 or any(overlap(other.path, job.path) for other in mine)
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_a_plan_that_was_carried_out_releases_nobody_else(seed: int) -> None:
+    """Asked again at once, it says the same: nothing is released twice."""
+    line = _line(seed)
+    released = plan(line, per_master=2).release
+    after = [Candidate(**{**vars(job), "released": job.released or job in released}) for job in line]
+
+    assert plan(after, per_master=2).release == ()
+
+
+def test_the_oldest_goes_first() -> None:
+    """With one place, the Job that was created first gets it."""
+    young, old = waiting("young", created=2, path="/b"), waiting("old", created=1, path="/a")
+
+    assert plan([young, old], per_master=1).release == (old,)
+
+
+def test_a_waiter_for_a_busy_cluster_holds_up_nobody_at_another() -> None:
+    """The second in line runs when only the first one's cluster is full."""
+    first, second = waiting("first", "a:1", "/y", 1), waiting("second", "b:1", "/y", 2)
+
+    found = plan([running("busy"), first, second], per_master=1)
+
+    assert found.release == (second,)
+    assert found.waiting == {"ns/first": "place 1 in line: 1 of 1 loads are running at this Alluxio"}
+
+
+def test_a_waiter_for_its_own_path_does_not_hold_up_a_younger_one_beside_it() -> None:
+    """Overlap blocks only who overlaps; the sentence names the other Dataset and both paths."""
+    blocked, free = waiting("blocked", path="/x/y", created=1), waiting("free", path="/other", created=2)
+
+    found = plan([running("busy", path="/x"), blocked, free], per_master=4)
+
+    assert found.release == (free,)
+    assert found.waiting["ns/blocked"] == "place 1 in line: ns/ds-busy is at work on /x, which overlaps /x/y"
+
+
+def test_younger_jobs_below_a_path_do_not_starve_an_older_one_on_it() -> None:
+    """Who waits for the root gets it when what runs has ended, though others below it come and come."""
+    whole, below = waiting("whole", path="/", created=1), waiting("below", path="/y", created=2)
+
+    found = plan([running("busy", path="/x"), whole, below], per_master=4)
+
+    assert found.release == ()
+    assert found.waiting["ns/below"] == "place 2 in line: ns/ds-whole waits longer for /, which overlaps /y"
+
+
+def test_clusters_that_share_one_address_are_one_cluster() -> None:
+    """Two Datasets may name different masters of the same Alluxio."""
+    both = Candidate("ns/both", "ns/d", frozenset({"a:1", "b:1"}), "/q", 0.0, released=False)
+
+    assert plan([running("busy", "b:1"), both], per_master=1).release == ()
+
+
+def test_the_global_limit_counts_all_clusters_and_zero_means_none() -> None:
+    """everywhere=1 lets one run in all; 0 lets all."""
+    line = [waiting("one", "a:1", created=1), waiting("two", "b:1", created=2)]
+
+    assert len(plan(line, per_master=4, everywhere=1).release) == 1
+    assert len(plan(line, per_master=4, everywhere=0).release) == 2
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [("/", "/a", True), ("/a", "/a", True), ("/a", "/a/b", True), ("/a", "/ab", False), ("/a/b", "/a/c", False)],
+)
+def test_paths_overlap_by_whole_names(one: str, other: str, expected: bool) -> None:
+    """/a holds /a/b but not /ab."""
+    assert overlap(one, other) is overlap(other, one) is expected
