@@ -5,8 +5,10 @@ first. A Job that waits holds up nobody but a younger one on its own path. (Kueu
 manage the same Jobs: it, too, acts through ``spec.suspend``.)
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+SHOWN_PLACES = 10
 
 
 @dataclass(frozen=True)
@@ -29,45 +31,66 @@ class Plan:
     waiting: dict[str, str]  # by Candidate.name
 
 
-def plan(candidates: Sequence[Candidate], per_master: int, everywhere: int = 0) -> Plan:
+def plan(candidates: Iterable[Candidate], per_master: int, everywhere: int = 0) -> Plan:
     """Return which Jobs to release. ``everywhere`` limits all clusters together; 0: no such limit.
 
     Two Jobs are at one cluster when they name one master in common.
     """
-    running = [job for job in candidates if job.released]
-    queue = sorted((job for job in candidates if not job.released), key=lambda job: (job.created, job.name))
+    running, ahead = _Line(), _Line()
+    queue: list[Candidate] = []
+    for job in candidates:
+        running.add(job) if job.released else queue.append(job)
     release: list[Candidate] = []
     waiting: dict[str, str] = {}
-    ahead: list[Candidate] = []
-    for job in queue:
-        reason = _hindrance(job, running, per_master, everywhere) or _older(job, ahead)
-        if reason:
-            place = 1 + sum(1 for other in ahead if other.masters & job.masters)
-            waiting[job.name] = f"place {place} in line: {reason}"
-            ahead.append(job)
-        else:
+    for job in sorted(queue, key=lambda job: (job.created, job.name)):
+        reason = _hindrance(job, running, ahead, per_master, everywhere)
+        if not reason:
             release.append(job)
-            running.append(job)
+            running.add(job)
+            continue
+        waiting[job.name] = f"{_place(ahead.size(job.masters) + 1)}: {reason}"
+        ahead.add(job)
     return Plan(tuple(release), waiting)
 
 
-def _hindrance(job: Candidate, running: Iterable[Candidate], per_master: int, everywhere: int) -> str:
-    everyone = list(running)
-    here = [other for other in everyone if other.masters & job.masters]
-    blocker = next((other for other in here if overlap(other.path, job.path)), None)
-    if blocker:
+class _Line:
+    """Jobs by master, so that nobody is held against the Jobs of another cluster."""
+
+    def __init__(self) -> None:
+        self._by_master: dict[str, dict[str, Candidate]] = {}
+        self.total = 0
+
+    def add(self, job: Candidate) -> None:
+        self.total += 1
+        for master in job.masters:
+            self._by_master.setdefault(master, {})[job.name] = job
+
+    def size(self, masters: frozenset[str]) -> int:
+        found = [self._by_master.get(master, {}) for master in masters]
+        return len(found[0]) if len(found) == 1 else len(set().union(*found))
+
+    def overlapping(self, job: Candidate) -> Candidate | None:
+        lines = (self._by_master.get(master, {}) for master in job.masters)
+        return next((other for line in lines for other in line.values() if overlap(other.path, job.path)), None)
+
+
+def _hindrance(job: Candidate, running: _Line, ahead: _Line, per_master: int, everywhere: int) -> str:
+    here = running.size(job.masters)
+    if here >= per_master:
+        return f"{here} of {per_master} loads are running at this Alluxio"
+    if everywhere and running.total >= everywhere:
+        return f"{running.total} of {everywhere} loads are running in all"
+    if blocker := running.overlapping(job):
         return f"{blocker.dataset} is at work on {blocker.path}, which overlaps {job.path}"
-    if len(here) >= per_master:
-        return f"{len(here)} of {per_master} loads are running at this Alluxio"
-    if everywhere and len(everyone) >= everywhere:
-        return f"{len(everyone)} of {everywhere} loads are running in all"
+    # Whoever waits for "/" would wait for ever, if younger ones below it went on and on.
+    if older := ahead.overlapping(job):
+        return f"{older.dataset} waits longer for {older.path}, which overlaps {job.path}"
     return ""
 
 
-def _older(job: Candidate, ahead: Iterable[Candidate]) -> str:
-    """Whoever waits for "/" would wait for ever, if younger ones below it went on and on."""
-    first = next((other for other in ahead if other.masters & job.masters and overlap(other.path, job.path)), None)
-    return f"{first.dataset} waits longer for {first.path}, which overlaps {job.path}" if first else ""
+def _place(place: int) -> str:
+    """Say the place, but exactly only to the first: else every release would rewrite the status of all who wait."""
+    return f"place {place} in line" if place <= SHOWN_PLACES else f"behind more than {SHOWN_PLACES - 1} others in line"
 
 
 def overlap(one: str, other: str) -> bool:

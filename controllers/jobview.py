@@ -49,6 +49,12 @@ def pods_of(job: dict[str, Any], pods: Iterable[dict[str, Any]]) -> list[dict[st
     return [pod for pod in pods if any(owner.get("uid") == uid for owner in pod["metadata"].get("ownerReferences", ()))]
 
 
+def has_ended(job: dict[str, Any]) -> bool:
+    """Whether the Job is Complete or Failed."""
+    status = job.get("status", {})
+    return bool(_condition(status, "Complete") or _condition(status, "Failed"))
+
+
 def runs(pod: dict[str, Any]) -> bool:
     """Whether a container of the pod may still be running: neither Succeeded nor Failed."""
     return pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")

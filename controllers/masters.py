@@ -137,7 +137,7 @@ class MasterPoller(Generic[K]):
             return watched.last if watched else None
 
     def shown(self, cluster: ClusterAddress) -> MasterSnapshot | None:
-        """Return the last look that ``on_change`` was called for: what a status shows, so that it is not written for less."""
+        """Return the last look that ``on_change`` was called for: a status is not written for less."""
         with self._lock:
             watched = self._watched.get(cluster)
             return watched.shown if watched else None

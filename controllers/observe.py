@@ -36,7 +36,7 @@ from controllers.dataset.seen import RETRY_ANNOTATION
 from controllers.dataset.volume import view
 from controllers.decision import Key
 from controllers.jobs import DATASET_UID, masters_and_path
-from controllers.jobview import job_view, pods_of, runs
+from controllers.jobview import has_ended, job_view, pods_of, runs
 from controllers.kube.client import Cluster
 from controllers.kube.resources import EVENTS, PODS
 from controllers.kube.store import Store
@@ -133,19 +133,17 @@ class Observer:
         )
 
     def candidates(self) -> list[Candidate]:
-        """Return every Job that has not ended, and every pod that still runs although its Job is gone."""
-        found, seen_uids = [], set()
+        """Return every Job that has not ended, and every pod that still runs although its Job has ended or is gone.
+
+        It is asked at every event of a Job, so it looks at no more than it must.
+        """
+        running = {uid: pod for pod in self._stores.pods.items() if runs(pod) for uid in _owners(pod)}
+        found = []
         for job in self._stores.jobs.items():
-            seen_uids.add(job["metadata"]["uid"])
-            own = pods_of(job, self._stores.pods.by_index("dataset", job["metadata"]["labels"].get(DATASET_UID, "")))
-            state = job_view(job, own)
-            if not state.ended or any(map(runs, own)):
-                found.append(_candidate(job, state.created, released=state.state is not JobState.SUSPENDED))
-        for pod in self._stores.pods.items():
-            owners = {owner.get("uid") for owner in pod["metadata"].get("ownerReferences", ())}
-            if runs(pod) and not owners & seen_uids:
-                found.append(_candidate(pod, 0.0, released=True))
-        return found
+            pod = running.pop(job["metadata"]["uid"], None)
+            if pod or not has_ended(job):
+                found.append(_candidate(job, released=bool(pod) or not job["spec"].get("suspend")))
+        return found + [_candidate(pod, released=True) for pod in running.values()]
 
     def _spec(self, obj: dict[str, Any]) -> tuple[DatasetSpec | None, Problem | None]:
         try:
@@ -228,7 +226,11 @@ def _meta(obj: dict[str, Any]) -> Meta:
     )
 
 
-def _candidate(obj: dict[str, Any], created: float, *, released: bool) -> Candidate:
+def _owners(obj: dict[str, Any]) -> list[str]:
+    return [owner.get("uid", "") for owner in obj["metadata"].get("ownerReferences", ())]
+
+
+def _candidate(obj: dict[str, Any], *, released: bool) -> Candidate:
     meta = obj["metadata"]
     masters, path = masters_and_path(obj)
     return Candidate(
@@ -236,7 +238,7 @@ def _candidate(obj: dict[str, Any], created: float, *, released: bool) -> Candid
         dataset=f"{meta['namespace']}/{meta.get('labels', {}).get('data.fluid.io/dataset', '')}",
         masters=frozenset(masters),
         path=path,
-        created=created or epoch(meta.get("creationTimestamp")) or 0.0,
+        created=epoch(meta.get("creationTimestamp")) or 0.0,
         released=released,
     )
 
