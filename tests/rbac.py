@@ -1,0 +1,109 @@
+"""Which rights the controller needs: read from the calls of ``Cluster`` in its source, so that no list is kept by hand.
+
+A call names its resource as a constant of ``controllers.kube.resources``. Where it has a variable instead, every
+constant that the function names counts; where it has an attribute of its object, those of the functions that make such
+objects.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from controllers.kube import resources
+from controllers.kube.resources import Resource
+
+Right = tuple[str, str, str]  # verb, API group, resource or resource/subresource
+
+CONSTANTS = {name: value for name, value in vars(resources).items() if isinstance(value, Resource)}
+VERBS = {
+    "get": ("get", ""),
+    "list_page": ("list", ""),
+    "list_all": ("list", ""),
+    "watch": ("watch", ""),
+    "create": ("create", ""),
+    "replace": ("update", ""),
+    "replace_status": ("update", "status"),
+    "merge_patch": ("patch", ""),
+    "apply": ("patch", ""),
+    "delete": ("delete", ""),
+}
+#: Methods without a resource among their arguments.
+FIXED = {"pod_log": ("get", "", "pods/log")}
+#: The client itself passes on what it is given.
+LEFT_OUT = ("client.py", "resources.py")
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def needed(root: Path) -> set[Right]:
+    """Return every right that a module below ``root`` needs; raise ValueError where a call cannot be understood."""
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(root.rglob("*.py"))}
+    rights: set[Right] = set()
+    for path, tree in trees.items():
+        if path.name not in LEFT_OUT:
+            for scope, call in _calls(tree):
+                rights |= _rights(call, scope, list(trees.values()), f"{path.name}:{call.lineno}")
+    return rights
+
+
+def _calls(tree: ast.Module) -> Iterator[tuple[list[ast.AST], ast.Call]]:
+    """Yield each call of a method of a cluster with the classes and functions around it, innermost last."""
+    stack: list[tuple[list[ast.AST], ast.AST]] = [([], tree)]
+    while stack:
+        scope, node = stack.pop()
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _is_cluster(node.func.value):
+            yield scope, node
+        inner = [*scope, node] if isinstance(node, (*_FUNCTIONS, ast.ClassDef)) else scope
+        stack += [(inner, child) for child in ast.iter_child_nodes(node)]
+
+
+def _is_cluster(node: ast.AST) -> bool:
+    name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+    return name.lstrip("_") == "cluster"
+
+
+def _rights(call: ast.Call, scope: list[ast.AST], trees: list[ast.Module], where: str) -> set[Right]:
+    assert isinstance(call.func, ast.Attribute)
+    method = call.func.attr
+    if method in FIXED:
+        return {FIXED[method]}
+    if method not in VERBS:
+        return set()
+    verb, subresource = VERBS[method]
+    found = _resources(call.args[0], scope, trees)
+    if not found:
+        raise ValueError(f"{where}: cannot tell the resource of {ast.unparse(call)}")
+    subresource = subresource or _subresource(call)
+    suffix = f"/{subresource}" if subresource else ""
+    rights = {(verb, resource.group, resource.plural + suffix) for resource in found}
+    if method == "apply":  # creates what is not there
+        rights |= {("create", group, name) for _, group, name in rights}
+    return rights
+
+
+def _subresource(call: ast.Call) -> str:
+    given = [keyword.value for keyword in call.keywords if keyword.arg == "subresource"]
+    return str(given[0].value) if given and isinstance(given[0], ast.Constant) else ""
+
+
+def _resources(argument: ast.expr, scope: list[ast.AST], trees: list[ast.Module]) -> set[Resource]:
+    if found := _named(argument):
+        return found
+    if isinstance(argument, ast.Name):
+        return _named(scope[-1])
+    made = next(item.name for item in reversed(scope) if isinstance(item, ast.ClassDef))
+    makers = [
+        function
+        for tree in trees
+        for function in ast.walk(tree)
+        if isinstance(function, _FUNCTIONS) and any(_makes(node, made) for node in ast.walk(function))
+    ]
+    return {resource for function in makers for resource in _named(function)}
+
+
+def _makes(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
+
+
+def _named(node: ast.AST) -> set[Resource]:
+    names = {item.id for item in ast.walk(node) if isinstance(item, ast.Name)}
+    return {CONSTANTS[name] for name in names & set(CONSTANTS)}
