@@ -45,6 +45,7 @@ class Count:
         before = self._failed_before(evidence, start)
         for last in (False,) * (PASSES - 1) + (True,):
             self._watch.show(Totals())
+            self._watch.message = "counting"
             outcome = self._loader.walk([path], requests.ONCE)
             now = self._client.metrics()
             counted = Counted(outcome.totals, self._loaded(now.since(begin), outcome.totals))
@@ -56,6 +57,7 @@ class Count:
             if counted.doubt and not last:
                 start, before = self._listed_again(path), Metrics()
                 continue
+            self._watch.message = "proving that nothing is missing"
             try:
                 self._prove(outcome, counted, evidence)
             except Changed:

@@ -6,12 +6,13 @@ import grpc
 
 from controllers.api.command import Mount
 from controllers.api.result import Exit
+from controllers.api.spelling import encode
 from fluidctl.load import alluxio_pb2 as pb
 from fluidctl.load import mounts
 from fluidctl.load.channel import Client, Gone, why
 from fluidctl.load.errors import StepError
 from fluidctl.load.methods import GET_MOUNT_TABLE
-from fluidctl.load.names import alluxio_path, encode
+from fluidctl.load.names import alluxio_path
 from fluidctl.load.verify import Rule, rule_of, under
 
 

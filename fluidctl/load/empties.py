@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from controllers.api.result import Totals
+from controllers.api.spelling import encode
 from fluidctl.load import alluxio_pb2 as pb
 from fluidctl.load import requests
 from fluidctl.load.channel import Client
 from fluidctl.load.frontier import Names
 from fluidctl.load.load import WalkFrom
-from fluidctl.load.names import encode
 from fluidctl.load.sync import Sync, Task
 from fluidctl.load.verify import GAUGE_SECONDS, restless
 from fluidctl.load.watch import Watch

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from controllers.api.result import Totals
+from controllers.api.spelling import encode
 from fluidctl.load import alluxio_pb2 as pb
 from fluidctl.load import requests
 from fluidctl.load.channel import Client
-from fluidctl.load.names import encode
 from fluidctl.load.session import Session
 from fluidctl.load.sync import QUIET_SECONDS, Sync, Task
 from fluidctl.load.verify import Rule
@@ -54,10 +54,12 @@ class Loader:
 
     def load(self, path: bytes) -> Loaded:
         """Load the tree at ``path``."""
+        self._watch.message = "loading; files counts directories too"
         if self._rule.load == "listing" or not self._client.has_sync():
             return self.list_all(path)
         half = self._watch.no_progress_seconds / 2
-        with Sync(self._client, self._watch, min(QUIET_SECONDS, half) if self._rule.streams else half) as sync:
+        silence = min(QUIET_SECONDS, half) if self._rule.streams else half
+        with Sync(self._client, self._watch, silence, self._show) as sync:
             return self._shards(sync, path) if self._rule.load == "shards" else self._single(sync, path)
 
     def load_again(self, directories: Iterable[bytes]) -> Loaded:
@@ -84,7 +86,7 @@ class Loader:
                     paths = self._client.metrics().total_paths - base
                     if paths != seen:
                         seen, moved = paths, self._watch.clock()
-                        self._watch.show(Totals(files=max(paths, 0)))
+                        self._show(paths)
                     elif self._watch.clock() - moved > QUIET_SECONDS:
                         loaded.add(self._beside(path))
                         break
@@ -93,6 +95,9 @@ class Loader:
                 self._client.cancel_streams()
             future.result()
         return loaded
+
+    def _show(self, paths: int) -> None:
+        self._watch.show(Totals(files=max(paths, 0)))
 
     def _single(self, sync: Sync, path: bytes) -> Loaded:
         tasks = sync.run([path])

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from controllers.api.command import Mount
-from fluidctl.load.names import encode
+from controllers.api.spelling import encode
 
 _URI = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*):)?(//)?(?:([^/@]*)@)?(.*)", re.DOTALL)
 _SAME = {"s3a": "s3", "s3n": "s3", "file": "local", "": "local", "abfss": "abfs", "wasbs": "wasb"}

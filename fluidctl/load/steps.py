@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from controllers.api.command import StepCommand
 from controllers.api.result import Exit, Result
+from controllers.api.spelling import encode
 from fluidctl.load import alluxio_pb2 as pb
 from fluidctl.load import dataset
 from fluidctl.load.channel import Client
@@ -13,7 +14,6 @@ from fluidctl.load.errors import StepError
 from fluidctl.load.evidence import Evidence
 from fluidctl.load.frontier import Spill
 from fluidctl.load.load import Loaded, Loader
-from fluidctl.load.names import encode
 from fluidctl.load.verify import Rule
 from fluidctl.load.walk import Outcome, Walk
 from fluidctl.load.watch import Watch

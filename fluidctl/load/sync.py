@@ -7,17 +7,16 @@ master's journal writer, which any new file wakes). SUCCEEDED alone proves nothi
 
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import grpc
 
-from controllers.api.result import Totals
+from controllers.api.spelling import encode
 from fluidctl.load import alluxio_pb2 as pb
 from fluidctl.load import requests
 from fluidctl.load.channel import Client, Gone
 from fluidctl.load.methods import CANCEL_SYNC_METADATA, GET_SYNC_PROGRESS, SYNC_METADATA_ASYNC
-from fluidctl.load.names import encode
 from fluidctl.load.verify import task_stats
 from fluidctl.load.watch import Watch
 
@@ -48,13 +47,20 @@ class Sync:
     """Runs tasks from the step's own thread; a context manager that leaves no task of ours running behind.
 
     ``listing_seconds``: how long a storage may take before its first batch arrives. Drivers that read a whole tree into
-    one array first (all but s3) are silent for keys/1000 requests.
+    one array first (all but s3) are silent for keys/1000 requests. ``report`` is told the operations of all tasks so far.
     """
 
-    def __init__(self, client: Client, watch: Watch, listing_seconds: float = QUIET_SECONDS) -> None:
+    def __init__(
+        self,
+        client: Client,
+        watch: Watch,
+        listing_seconds: float = QUIET_SECONDS,
+        report: Callable[[int], None] = lambda operations: None,
+    ) -> None:
         self._client = client
         self._watch = watch
         self._listing_seconds = listing_seconds
+        self._report = report
         self._active: list[Task] = []
         self._finished_operations = 0
 
@@ -83,7 +89,7 @@ class Sync:
                     self._active.remove(task)
                     self._finished_operations += task.operations
                     done.append(task)
-            self._show()
+            self._report(self._finished_operations + sum(task.operations for task in self._active))
         return done + self._active
 
     def _submit(self, path: bytes, shallow: bool) -> Task:
@@ -104,6 +110,7 @@ class Sync:
         batches = sum(part["batches"] for part in stats)
         if (operations, batches) != (task.operations, task.batches):
             task.operations, task.batches, task.moved, task.stalled = operations, batches, now, False
+            self._watch.moved()
         task.objects = sum(part["objects"] for part in stats)
         if any(part.state == pb.RUNNING for part in answer.task):
             self._judge_silence(task, now)
@@ -131,10 +138,6 @@ class Sync:
             self._client.once(lambda session: session.call(CANCEL_SYNC_METADATA, request, 5.0))
         except grpc.RpcError as error:
             log.info("could not cancel the sync of %r: %s", task.path, error.code().name)
-
-    def _show(self) -> None:
-        operations = self._finished_operations + sum(task.operations for task in self._active)
-        self._watch.show(Totals(files=operations))
 
 
 def _reason(task: pb.SyncMetadataTask) -> str:
