@@ -129,9 +129,9 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="End when Ready; the last line is the Dataset as JSON.")] = False,
 ) -> None:
     """Show the whole flow on this machine: embedded cluster, Alluxio double, controller, one Dataset."""
-    from fluidctl.demo import run as run_demo
+    from fluidctl import demo as show
 
-    run_demo(data, files, once)
+    show.run(data, files, once, show.embedded)
 
 
 def _flag(setting: Setting) -> inspect.Parameter:

@@ -1,7 +1,7 @@
 """``fluidctl demo``: the whole flow on one machine, in processes that end with it.
 
-The cluster is the embedded double; the controller is the real one, a process of its own, which sees nothing but a
-kubeconfig. Everything is written below one temporary directory.
+The controller is the real one, a process of its own, which sees nothing but a kubeconfig. The stage it plays on is the
+embedded cluster; tests/real has another. Everything is written below one temporary directory.
 """
 
 import json
@@ -12,18 +12,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from controllers.kube.client import Cluster
 from controllers.kube.resources import DATASETS
 from fluidctl import follow
 from fluidctl.exits import Code, Failure
-
-if TYPE_CHECKING:
-    from devcluster import DevCluster
 
 NAMESPACE, NAME = "default", "demo"
 ONCE_SECONDS = 900.0
@@ -33,8 +31,22 @@ _LOOK_SECONDS = 2.0
 _STOP_SECONDS = 10.0
 
 
-def run(data: str, files: int, once: bool) -> None:
-    """Run the demo until Ctrl-C, or with ``once`` until Ready; a Failure says why it did not get there."""
+@dataclass(frozen=True)
+class Stage:
+    """Where a demo plays: a person's kubeconfig, flags that lead the controller there, and an Alluxio."""
+
+    kubeconfig: Path
+    controller_flags: list[str]
+    masters: list[str]
+    web_port: int
+    more_to_try: str = ""
+
+
+def run(data: str, files: int, once: bool, stage: Callable[[Path, Path], AbstractContextManager[Stage]]) -> None:
+    """Run the demo until Ctrl-C, or with ``once`` until Ready; a Failure says why it did not get there.
+
+    ``stage(directory to serve, directory to work in)`` sets up where it plays.
+    """
     if data and not Path(data).is_dir():
         raise Failure(Code.USAGE, f"--data: {data} is not a directory")
     if files < 0:
@@ -44,8 +56,8 @@ def run(data: str, files: int, once: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="fluidctl-demo-") as temporary:
         work = Path(temporary)
         source = Path(data).absolute() if data else make_tree(work / "data", files)
-        with _embedded(source, work) as cluster, _controller(cluster.kubeconfig, work) as controller:
-            _show(cluster, controller, source, work, once)
+        with stage(source, work) as place, _controller(place.controller_flags, work) as controller:
+            _show(place, controller, source, work, once)
 
 
 def make_tree(root: Path, files: int) -> Path:
@@ -63,7 +75,8 @@ def make_tree(root: Path, files: int) -> Path:
 
 
 @contextmanager
-def _embedded(source: Path, work: Path) -> Iterator["DevCluster"]:
+def embedded(source: Path, work: Path) -> Iterator[Stage]:
+    """Set up the embedded cluster with its Alluxio double."""
     import yaml
 
     from controllers.api.crd import render
@@ -73,13 +86,13 @@ def _embedded(source: Path, work: Path) -> Iterator["DevCluster"]:
     except ImportError as error:  # it is never in the image of the controller
         raise Failure(Code.FAILED, f"the demo needs a checkout of the source with its tools: {error}") from error
     with DevCluster(source, [yaml.safe_load(text) for _, text in render()], work) as cluster:
-        yield cluster
+        yield Stage(cluster.kubeconfig, [f"--kubeconfig={cluster.kubeconfig}"], cluster.masters, cluster.web_port)
 
 
 @contextmanager
-def _controller(kubeconfig: Path, work: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _controller(where: list[str], work: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Start the controller, its log in ``work``, and stop it as Kubernetes would: SIGTERM, then SIGKILL."""
-    flags = [f"--kubeconfig={kubeconfig}", "--allow-local-ufs", "--log-format=text", "--progress-seconds=1"]
+    flags = [*where, "--allow-local-ufs", "--log-format=text", "--progress-seconds=1"]
     flags += ["--metrics-bind=127.0.0.1:0", "--health-bind=127.0.0.1:0", "--cache-poll-seconds=5"]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("FLUIDCTL_")}
     with (work / "controller.log").open("wb") as log:
@@ -102,9 +115,9 @@ def _controller(kubeconfig: Path, work: Path) -> Iterator[subprocess.Popen[bytes
                 process.wait()
 
 
-def _show(cluster: "DevCluster", controller: subprocess.Popen[bytes], source: Path, work: Path, once: bool) -> None:
-    with follow.cluster(str(cluster.kubeconfig), "") as api:
-        api.create(DATASETS, NAMESPACE, manifest(source, cluster.masters, cluster.web_port))
+def _show(place: Stage, controller: subprocess.Popen[bytes], source: Path, work: Path, once: bool) -> None:
+    with follow.cluster(str(place.kubeconfig), "") as api:
+        api.create(DATASETS, NAMESPACE, manifest(source, place.masters, place.web_port))
         try:
             _until_ready(api, controller, work, ONCE_SECONDS if once else float("inf"))
         finally:
@@ -113,7 +126,7 @@ def _show(cluster: "DevCluster", controller: subprocess.Popen[bytes], source: Pa
                 print(json.dumps({key: last.get(key, {}) for key in ("metadata", "spec", "status")}), flush=True)
     if once:
         return
-    print(_next_steps(cluster.kubeconfig, work), flush=True)
+    print(_next_steps(place, work), flush=True)
     try:
         controller.wait()
     except KeyboardInterrupt:
@@ -154,14 +167,14 @@ def _ended(controller: subprocess.Popen[bytes], work: Path) -> Failure:
     return Failure(Code.FAILED, f"the controller ended with code {controller.returncode}; its last words: {said}")
 
 
-def _next_steps(kubeconfig: Path, work: Path) -> str:
+def _next_steps(place: Stage, work: Path) -> str:
     program = shlex.join([sys.executable, "-m", "fluidctl"])
     return f"""
 Ready. Try in another terminal:
 
-  export KUBECONFIG={shlex.quote(str(kubeconfig))}
+  export KUBECONFIG={shlex.quote(str(place.kubeconfig))}
   {program} get
-  {program} get {NAME}
+  {program} get {NAME}{place.more_to_try}
 
 Log of the controller: {work / "controller.log"}
 Ctrl-C ends everything and removes {work}."""
