@@ -1,7 +1,15 @@
 """The demo: what it makes, and the whole flow as a person starts it."""
 
+import json
 import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from fluidctl.demo import make_tree
 
@@ -20,3 +28,93 @@ def test_the_tree_has_exactly_so_many_files_and_no_directory_is_large(tmp_path: 
 def test_a_tree_of_no_files_is_an_empty_directory(tmp_path: Path) -> None:
     """An empty dataset is a valid one."""
     assert list(make_tree(tmp_path / "data", 0).iterdir()) == []
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """The environment of a person who has a cluster already, and settings for another controller."""
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / ".kube").mkdir()
+    (tmp_path / ".kube" / "config").write_text("precious", encoding="utf-8")
+    return os.environ | {"HOME": str(tmp_path), "TMPDIR": str(tmp_path / "tmp"), "FLUIDCTL_NAMESPACES": "elsewhere"}
+
+
+def _demo(*flags: str) -> list[str]:
+    return [sys.executable, "-m", "fluidctl", "demo", *flags]
+
+
+def _nothing_is_left(tmp_path: Path) -> bool:
+    commands = [file.read_bytes() for file in _command_lines()]
+    mine = [command for command in commands if str(tmp_path).encode() in command]
+    kubeconfig = (tmp_path / ".kube" / "config").read_text(encoding="utf-8")
+    return not mine and not list((tmp_path / "tmp").iterdir()) and kubeconfig == "precious"
+
+
+def _command_lines() -> Iterator[Path]:
+    return (file for file in Path("/proc").glob("[0-9]*/cmdline") if file.exists())
+
+
+def test_once_ends_with_the_ready_dataset_as_json_and_leaves_nothing(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """Counts and bytes are those of the directory, whatever its names; no kubeconfig of a person is touched."""
+    data = tmp_path / "my data"
+    make_tree(data, 250)
+    for name in ("spaces in it", "größe", "new\nline", "100%+#'\"", "x" * 250):
+        (data / name).mkdir()
+        (data / name / name).write_text(name, encoding="utf-8")
+
+    done = subprocess.run(
+        _demo("--once", "--data", str(data)), capture_output=True, text=True, timeout=55, check=False, env=environment
+    )
+
+    assert done.returncode == 0, done.stderr
+    dataset = json.loads(done.stdout.splitlines()[-1])
+    assert dataset["status"]["phase"] == "Ready"
+    found = [path for path in data.rglob("*") if path.is_file()]
+    assert dataset["status"]["fileCount"] == len(found) == 255
+    assert dataset["status"]["ufsTotalBytes"] == sum(path.stat().st_size for path in found)
+    assert {"metadata", "spec", "status"} == set(dataset)
+    assert "Traceback" not in done.stderr
+    assert _nothing_is_left(tmp_path)
+
+
+def test_the_demo_stays_until_ctrl_c_and_what_it_suggests_works(tmp_path: Path, environment: dict[str, str]) -> None:
+    """A person tries the printed commands in another terminal; then everything ends."""
+    with subprocess.Popen(
+        _demo("--files", "20"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        try:
+            said = ""
+            while "Ctrl-C" not in said:
+                line = process.stdout.readline()
+                assert line, process.stderr and process.stderr.read()
+                said += line
+            kubeconfig = re.search(r"KUBECONFIG=(\S+)", said)
+            assert kubeconfig
+            listed = subprocess.run(
+                [sys.executable, "-m", "fluidctl", "get"],
+                capture_output=True,
+                text=True,
+                check=True,
+                env=environment | {"KUBECONFIG": kubeconfig[1]},
+            ).stdout
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+
+    assert listed.splitlines()[1].split()[:3] == ["demo", "Ready", "20"]
+    assert _nothing_is_left(tmp_path)
+
+
+def test_a_demo_that_is_told_to_end_early_leaves_nothing(tmp_path: Path, environment: dict[str, str]) -> None:
+    """A supervisor sends SIGTERM; a code other than 0 says that it did not get to Ready."""
+    with subprocess.Popen(_demo("--once"), stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()  # the first state of the Dataset is shown
+        process.terminate()
+        process.stdout.read()
+        assert process.wait(30) == 130
+
+    assert _nothing_is_left(tmp_path)
