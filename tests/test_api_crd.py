@@ -108,7 +108,8 @@ FLUID = {
     },
     "alluxioruntimes": {
         "spec": "alluxioVersion apiGateway data disablePrometheus fuse hadoopConfig imagePullSecrets initUsers "
-        "jobMaster jobWorker jvmOptions management master podMetadata properties replicas runAs tieredstore volumes worker",
+        "jobMaster jobWorker jvmOptions management master podMetadata properties replicas runAs tieredstore volumes "
+        "worker",
         **{f"spec.{name}": _COMPONENT for name in ("master", "worker", "jobMaster", "jobWorker", "apiGateway")},
         "spec.alluxioVersion": _IMAGE,
         "spec.fuse": f"args cleanPolicy {_IMAGE} {_PROCESS}",

@@ -64,7 +64,7 @@ KINDS = (
     Kind(
         databackup.KIND,
         databackup.PLURAL,
-        "A DataBackup is one backup of the metadata of a Dataset.",
+        "A DataBackup is one backup of the metadata of a Dataset. This release stores it and does not act on it.",
         databackup.DataBackupSpec,
         databackup.DataBackupStatus,
         ("dbackup",),
@@ -82,7 +82,7 @@ KINDS = (
     Kind(
         schedule.KIND,
         schedule.PLURAL,
-        "A ScheduledDataBackup makes a DataBackup whenever its schedule says so.",
+        "A ScheduledDataBackup makes a DataBackup by a schedule. This release stores it and does not act on it.",
         schedule.ScheduledDataBackupSpec,
         schedule.ScheduledDataBackupStatus,
         ("sdbackup",),
@@ -97,7 +97,7 @@ KINDS = (
     Kind(
         alluxioruntime.KIND,
         alluxioruntime.PLURAL,
-        "An AlluxioRuntime is an Alluxio that is run for the Dataset of the same name.",
+        "An AlluxioRuntime is an Alluxio for the Dataset of its name. This release stores it and does not act on it.",
         alluxioruntime.AlluxioRuntimeSpec,
         alluxioruntime.AlluxioRuntimeStatus,
         ("alluxio",),
