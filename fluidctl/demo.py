@@ -61,16 +61,24 @@ def run(data: str, files: int, once: bool, stage: Callable[[Path, Path], Abstrac
 
 
 def make_tree(root: Path, files: int) -> Path:
-    """Make a tree of so many sparse files, a hundred in a directory, and return its root. Sizes are below 1 MB."""
+    """Make a tree of so many files, a hundred in a directory, and return its root. They have sizes and take no space.
+
+    Every directory links the files of the first one: ext4 takes seconds for thousands of inodes where as many have just
+    been deleted, as they have before a second demo.
+    """
+    root.mkdir()
+    first = directory = root / "part-000" / "class-00000"
     for index in range(files):
         number, file = divmod(index, _FILES_PER_DIRECTORY)
-        directory = root / f"part-{number // 50:03}" / f"class-{number:05}"
         if file == 0:
+            directory = root / f"part-{number // 50:03}" / f"class-{number:05}"
             directory.mkdir(parents=True)
-        handle = os.open(directory / f"{file:05}.jpg", os.O_CREAT | os.O_WRONLY)
-        os.ftruncate(handle, index * 7919 % 1_000_003)
-        os.close(handle)
-    root.mkdir(exist_ok=True)
+        name = f"{file:05}.jpg"
+        if directory == first:
+            (directory / name).touch()
+            os.truncate(directory / name, (file + 1) * 7919)
+        else:
+            os.link(first / name, directory / name)
     return root
 
 
