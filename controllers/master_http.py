@@ -8,20 +8,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from controllers.kube.errors import KubeError
+
 CONNECT_SECONDS = 3.0
 TOTAL_SECONDS = 10.0
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
 
 class HttpError(Exception):
-    """No usable answer. ``str()`` is a short text of ours that quotes nothing of what the server sent.
+    """No answer. ``str()`` is a short text of ours that quotes nothing of what the server sent."""
 
-    ``answered``: something is there, but it does not speak HTTP within our limits.
-    """
 
-    def __init__(self, text: str, *, answered: bool = False) -> None:
-        super().__init__(text)
-        self.answered = answered
+class NotHttpError(HttpError):
+    """Something answers, but it does not speak HTTP within our limits."""
 
 
 class HttpTransport(Protocol):
@@ -59,7 +58,7 @@ class DirectTransport:
         except OSError as error:
             raise HttpError((error.strerror or type(error).__name__).lower()) from error
         except (http.client.HTTPException, ValueError) as error:
-            raise HttpError("it does not speak HTTP", answered=True) from error
+            raise NotHttpError("it does not speak HTTP") from error
 
     def _exchange(self, sock: "_DeadlineSocket", host: str, port: int, path: str) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection(host, port)
@@ -68,7 +67,7 @@ class DirectTransport:
         with connection.getresponse() as response:
             body = response.read(self.max_body_bytes + 1)
             if len(body) > self.max_body_bytes:
-                raise HttpError(f"its answer is larger than {self.max_body_bytes} bytes", answered=True)
+                raise NotHttpError(f"its answer is larger than {self.max_body_bytes} bytes")
             if response.length:
                 raise http.client.IncompleteRead(body)
             return response.status, body
@@ -84,43 +83,45 @@ class DirectTransport:
 
 @dataclass(frozen=True)
 class ServiceProxyTransport:
-    """Requests through the API server, for a controller that runs outside of the cluster.
+    """Requests through the API server's service proxy, for a controller that runs outside of the cluster.
 
-    ``request(path)`` sends a GET to the API server, keeps to the same limits of time and size, and returns status and
-    body or raises HttpError. A name that does not belong to a cluster (an address, localhost) goes to ``direct``.
+    ``service_get(namespace, service, port, path)`` is ``Cluster.service_proxy_get``. A name that is not one of the
+    cluster's DNS (an address, localhost) goes to ``direct``.
     """
 
-    request: Callable[[str], tuple[int, bytes]]
+    service_get: Callable[[str, str, int, str], bytes]
     direct: HttpTransport = DirectTransport()
 
     def get(self, host: str, port: int, path: str) -> tuple[int, bytes]:
         """See HttpTransport."""
-        target = proxy_path(host, port)
-        if target is None:
+        service = service_of(host)
+        if service is None:
             return self.direct.get(host, port, path)
-        status, body = self.request(target + path)
-        if status in (404, 502, 503, 504):  # a Status of the API server: no such service, no endpoint, no answer
-            raise HttpError(f"the API server cannot reach it (HTTP {status})")
-        return status, body
+        try:
+            body = self.service_get(*service, port, path)
+        except KubeError as error:  # its text may quote the service's own answer
+            raise HttpError(f"not reached through the API server ({error.status or type(error).__name__})") from error
+        if len(body) > MAX_BODY_BYTES:
+            raise NotHttpError(f"its answer is larger than {MAX_BODY_BYTES} bytes")
+        return 200, body
 
     def accepts(self, host: str, port: int) -> bool | None:
         """See HttpTransport. The API server proxies HTTP alone: of another port nothing can be told."""
-        return self.direct.accepts(host, port) if proxy_path(host, port) is None else None
+        return self.direct.accepts(host, port) if service_of(host) is None else None
 
 
-def proxy_path(host: str, port: int) -> str | None:
-    """Return the API server's proxy path for a name of the cluster DNS, or None where it is not one.
+def service_of(host: str) -> tuple[str, str] | None:
+    """Return namespace and service of a name of the cluster's DNS, or None where it is not one.
 
-    ``service.namespace[.svc…]`` and ``pod.service.namespace.svc…`` (Kubernetes DNS specification 1.1).
+    ``[pod.]service.namespace.svc[.zone]`` and ``service.namespace`` (Kubernetes DNS specification 1.1).
     """
     labels = host.split(".")
-    if host.replace(".", "").isdecimal() or ":" in host or len(labels) < 2:
+    if ":" in host or all(label.isdecimal() for label in labels):
         return None
-    if len(labels) == 2 or labels[2] == "svc":
-        return f"/api/v1/namespaces/{labels[1]}/services/{labels[0]}:{port}/proxy"
-    if len(labels) > 3 and labels[3] == "svc":
-        return f"/api/v1/namespaces/{labels[2]}/pods/{labels[0]}:{port}/proxy"
-    return None
+    for place in (2, 3):
+        if labels[place : place + 1] == ["svc"]:
+            return labels[place - 1], labels[place - 2]
+    return (labels[1], labels[0]) if len(labels) == 2 else None
 
 
 def split_address(address: str) -> tuple[str, int]:

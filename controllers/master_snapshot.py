@@ -7,6 +7,7 @@ possible, it is None here and absent there: a gap never becomes a 0.
 
 import enum
 import json
+import re
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -117,7 +118,7 @@ def parse_info(body: bytes) -> tuple[str, int | None]:
     """Read version and start time (ms since the epoch) from ``/api/v1/master/info``; raise NotAlluxioError."""
     data = _object(body)
     version = data.get("version")
-    plain = isinstance(version, str) and len(version) <= 40 and version.isascii() and version.isprintable()
+    plain = isinstance(version, str) and re.fullmatch(r"[\w.+-]{1,40}", version, re.ASCII)
     return str(version) if plain else "", _count(data.get("startTimeMs"))
 
 

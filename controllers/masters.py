@@ -14,11 +14,12 @@
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
-from controllers.master_http import DirectTransport, HttpError, HttpTransport, split_address
+from controllers.master_http import DirectTransport, HttpError, HttpTransport, NotHttpError, split_address
 from controllers.master_snapshot import (
     ClusterAddress,
     HitRatios,
@@ -43,6 +44,8 @@ MAX_BACKOFF_SECONDS = 300.0
 WINDOW_SECONDS = 60.0
 #: A difference below every threshold is shown after so long.
 SETTLE_SECONDS = 300.0
+#: A cluster of many masters that all hang must not hold a thread for minutes.
+LOOK_SECONDS = 30.0
 
 logger = logging.getLogger(__name__)
 K = TypeVar("K", bound=Hashable)
@@ -91,8 +94,8 @@ class _Watched(Generic[K]):
 class MasterPoller(Generic[K]):
     """Keeps one snapshot per distinct cluster; ``K`` is what ``on_change`` is called with, once per registered key.
 
-    A master that hangs holds a thread for some 13 s at most, and its cluster is asked ever more rarely, down to every
-    5 minutes; ``Rounds`` says why the others do not wait for it.
+    A cluster that hangs holds a thread for at most LOOK_SECONDS and one request, and is asked ever more rarely, down to
+    every 5 minutes; ``Rounds`` says why the others do not wait for it.
     """
 
     def __init__(
@@ -168,21 +171,27 @@ class MasterPoller(Generic[K]):
 
 
 def look(
-    transport: HttpTransport, cluster: ClusterAddress, now: float, last: MasterSnapshot | None = None
+    transport: HttpTransport,
+    cluster: ClusterAddress,
+    now: float,
+    last: MasterSnapshot | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> MasterSnapshot:
     """Ask the masters in turn, the former leader first, until one answers: standby masters keep their web port closed.
 
     ``last`` saves the request for the version, which changes with a restart alone. Raises nothing for any behaviour of
-    the masters.
+    the masters, and tries no further one after LOOK_SECONDS.
     """
-    ordered = sorted(cluster.masters, key=lambda master: last is None or master != last.address)
+    end = monotonic() + LOOK_SECONDS
     troubles: list[tuple[str, Exception]] = []
-    for master in ordered:
+    for master in sorted(cluster.masters, key=lambda master: last is None or master != last.address):
+        if monotonic() >= end:
+            break
         try:
             return _ask(transport, master, cluster.web_port, now, last)
         except (HttpError, NotAlluxioError) as error:
             troubles.append((master, error))
-    return _silent(transport, cluster, troubles, now)
+    return _silent(cluster, troubles, _accepts(transport, cluster, lambda: monotonic() >= end), now)
 
 
 def _ask(transport: HttpTransport, master: str, port: int, now: float, last: MasterSnapshot | None) -> MasterSnapshot:
@@ -212,19 +221,28 @@ def _judged(found: MasterSnapshot) -> MasterSnapshot:
     return replace(found, reason=Reason.UNSUPPORTED_VERSION, message=message)
 
 
+def _accepts(transport: HttpTransport, cluster: ClusterAddress, late: Callable[[], bool]) -> bool | None:
+    """Return whether any RPC port accepts a connection; None where none did and not all could be tried."""
+    answers: list[bool | None] = []
+    for master in cluster.masters:
+        answers.append(None if answers and late() else transport.accepts(*split_address(master)))
+        if answers[-1]:
+            return True
+    return None if None in answers else False
+
+
 def _silent(
-    transport: HttpTransport, cluster: ClusterAddress, troubles: list[tuple[str, Exception]], now: float
+    cluster: ClusterAddress, troubles: list[tuple[str, Exception]], accepts: bool | None, now: float
 ) -> MasterSnapshot:
-    """Judge a cluster none of whose web ports gave an answer, by whether one of its RPC ports accepts a connection."""
-    accepts = [transport.accepts(*split_address(master)) for master in cluster.masters]
-    foreign = any(isinstance(error, NotAlluxioError) or getattr(error, "answered", False) for _, error in troubles)
+    """Judge a cluster none of whose web ports gave an answer."""
+    foreign = any(isinstance(error, NotAlluxioError | NotHttpError) for _, error in troubles)
     told = "; ".join(f"{master}: {error}" for master, error in troubles[:3])
     web = f"web port {cluster.web_port} of {told}" if told else "there is no address of a master"
-    if True in accepts:
+    if accepts:
         reason = Reason.NOT_ALLUXIO if foreign else Reason.WEB_PORT_UNREACHABLE
         return MasterSnapshot(True, reason, f"{web}; the RPC port accepts connections, the cache is unknown", now)
     if foreign:
         return MasterSnapshot(False, Reason.NOT_ALLUXIO, web, now)
-    if None in accepts:
-        return MasterSnapshot(None, Reason.UNKNOWN, f"{web}; the RPC port cannot be tried from here", now)
+    if accepts is None:
+        return MasterSnapshot(None, Reason.UNKNOWN, f"{web}; not every RPC port could be tried from here", now)
     return MasterSnapshot(False, Reason.UNREACHABLE, f"{web}; no RPC port accepts connections", now)

@@ -78,11 +78,11 @@ class Rounds(Generic[K]):
         for thread in threads:
             thread.join(max(0.0, end - time.monotonic()))
 
-    def dead_thread(self) -> str | None:
-        """Return the name of a thread that has died, for a health check."""
+    def dead_thread(self) -> str:
+        """Return the name of a thread that has died, for a health check, or nothing."""
         with self._lock:
             threads = self._quick.threads + self._unproved.threads
-            return next((thread.name for thread in threads if self._running and not thread.is_alive()), None)
+            return next((thread.name for thread in threads if self._running and not thread.is_alive()), "")
 
     def _put(self, lane: _Lane[K], key: K, seconds: float) -> None:
         heapq.heappush(lane.due, (self._clock.monotonic() + seconds, self._tickets[key], key))

@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
+from controllers.kube.errors import NoAnswer, ServerError
 from controllers.master_http import (
     DirectTransport,
     HttpError,
     ServiceProxyTransport,
-    proxy_path,
+    service_of,
     split_address,
 )
 from controllers.master_snapshot import (
@@ -311,6 +312,27 @@ def test_without_the_web_port_the_rpc_port_decides(serve: Serve) -> None:
     assert (found.reachable, found.reason) == (True, Reason.WEB_PORT_UNREACHABLE)
 
 
+def test_a_cluster_of_many_masters_that_hang_is_given_up_and_not_called_dead() -> None:
+    """16 masters, each of which costs 10 s: after 30 s no further one is tried."""
+    clock, tried = FakeClock(), []
+
+    class Hanging(DirectTransport):
+        def get(self, host: str, port: int, path: str) -> tuple[int, bytes]:
+            tried.append(host)
+            clock.advance(10)
+            raise HttpError("no answer in time")
+
+        def accepts(self, host: str, port: int) -> bool | None:
+            clock.advance(3)
+            return False
+
+    cluster = ClusterAddress(tuple(f"m{number}:1" for number in range(16)))
+    found = look(Hanging(), cluster, 0.0, monotonic=clock.monotonic)
+    assert len(tried) == 3
+    assert clock.monotonic() == 33
+    assert (found.reachable, found.reason) == (None, Reason.UNKNOWN)
+
+
 def test_something_else_on_the_web_port_without_an_rpc_port_is_not_reachable(serve: Serve) -> None:
     web = serve(sends(reply(b"hello")))
     with closed_port() as rpc:
@@ -328,39 +350,55 @@ def test_no_proxy_of_the_environment_is_used(serve: Serve, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("host", "path"),
+    ("host", "service"),
     [
-        ("m-0.ns", "/api/v1/namespaces/ns/services/m-0:19999/proxy"),
-        ("m.ns.svc", "/api/v1/namespaces/ns/services/m:19999/proxy"),
-        ("m.ns.svc.cluster.local", "/api/v1/namespaces/ns/services/m:19999/proxy"),
-        ("m-0.m.ns.svc.cluster.local", "/api/v1/namespaces/ns/pods/m-0:19999/proxy"),
+        ("m-0.ns", ("ns", "m-0")),
+        ("m.ns.svc", ("ns", "m")),
+        ("m.ns.svc.cluster.local", ("ns", "m")),
+        ("m-0.m.ns.svc.cluster.local", ("ns", "m")),
         ("m-0", None),
+        ("localhost", None),
         ("10.0.0.1", None),
         ("::1", None),
         ("alluxio.example.com", None),
     ],
 )
-def test_a_name_of_the_cluster_becomes_a_path_of_the_api_server(host: str, path: str | None) -> None:
-    assert proxy_path(host, 19999) == path
+def test_a_name_of_the_cluster_is_a_service_and_any_other_is_not(host: str, service: tuple[str, str] | None) -> None:
+    assert service_of(host) == service
 
 
 def test_from_outside_of_the_cluster_the_same_is_read_through_the_api_server() -> None:
     asked = []
 
-    def request(path: str) -> tuple[int, bytes]:
-        asked.append(path)
-        return 200, INFO if path.endswith("info") else metrics(**USUAL)
+    def service_get(*call: Any) -> bytes:
+        asked.append(call)
+        return INFO if call[-1].endswith("info") else metrics(**USUAL)
 
-    found = look(ServiceProxyTransport(request), ClusterAddress(("m-0.ns:19998",)), 0.0)
+    found = look(ServiceProxyTransport(service_get), ClusterAddress(("m-0.ns:19998",)), 0.0)
     assert (found.reachable, found.version, found.used_bytes) == (True, "2.9.6", GIB)
-    assert asked[0] == "/api/v1/namespaces/ns/services/m-0:19999/proxy/metrics/json/"
+    assert asked[0] == ("ns", "m-0", 19999, "/metrics/json/")
 
 
-def test_from_outside_of_the_cluster_a_silent_master_is_unknown_not_dead() -> None:
-    transport = ServiceProxyTransport(lambda path: (503, b"s3cret"))
-    found = look(transport, ClusterAddress(("m-0.ns:19998",)), 0.0)
+@pytest.mark.parametrize("error", [ServerError(503, "s3cret", "s3cret"), NoAnswer("Timeout", "s3cret")], ids=repr)
+def test_from_outside_of_the_cluster_a_silent_master_is_unknown_not_dead(error: Exception) -> None:
+    def service_get(*call: Any) -> bytes:
+        raise error
+
+    found = look(ServiceProxyTransport(service_get), ClusterAddress(("m-0.ns:19998",)), 0.0)
     assert (found.reachable, found.reason) == (None, Reason.UNKNOWN)
     assert "s3cret" not in found.message
+
+
+def test_from_outside_of_the_cluster_an_endless_answer_is_refused() -> None:
+    found = look(ServiceProxyTransport(lambda *call: b" " * 5_000_000), ClusterAddress(("m-0.ns:19998",)), 0.0)
+    assert (found.reachable, found.reason) == (False, Reason.NOT_ALLUXIO)
+
+
+def test_from_outside_of_the_cluster_an_address_is_asked_directly(serve: Serve) -> None:
+    transport = ServiceProxyTransport(lambda *call: b"")
+    assert look(transport, address(serve(master(USUAL))), 0.0).reachable
+    with closed_port() as port:
+        assert look(transport, ClusterAddress((f"127.0.0.1:{port}",), port), 0.0).reachable is False
 
 
 # -- parsing ----------------------------------------------------------------------------------------------------------
@@ -407,7 +445,7 @@ def test_any_json_gives_a_snapshot_or_is_refused_and_never_nan() -> None:
     assert understood > 10
 
 
-@pytest.mark.parametrize("version", [None, 3, "x" * 41, "2.9\n6", "2.9.6é"])
+@pytest.mark.parametrize("version", [None, 3, "<b>", "2.9 6", "", "x" * 41, "2.9\n6", "2.9.6é"])
 def test_a_version_that_is_none_reads_as_unknown(version: Any) -> None:
     assert parse_info(json.dumps({"version": version, "startTimeMs": 5}).encode()) == ("", 5)
 
@@ -685,6 +723,23 @@ def test_a_key_that_moves_to_another_cluster_leaves_the_former(scene: Scene, ser
     assert scene.poller.snapshot(second) is not None
 
 
+def test_what_is_shown_stays_until_something_is_worth_telling(scene: Scene, serve: Serve) -> None:
+    values: dict[str, Any] = {**USUAL}
+    cluster = address(serve(master(values)))
+    assert scene.poller.shown(cluster) is None
+    scene.poller.register("a", cluster)
+    scene.told.get(timeout=WAIT)
+    first = scene.poller.shown(cluster)
+    values["used"] += 1
+    scene.tick()
+    scene.rest()
+    assert scene.poller.shown(cluster) == first != scene.poller.snapshot(cluster)
+    values["used"] += GIB
+    scene.tick()
+    scene.told.get(timeout=WAIT)
+    assert scene.poller.shown(cluster) == scene.poller.snapshot(cluster) != first
+
+
 def test_a_bad_address_is_refused_at_once(scene: Scene) -> None:
     with pytest.raises(ValueError, match="not host:port"):
         scene.poller.register("a", ClusterAddress(("nonsense",)))
@@ -714,9 +769,3 @@ def test_masters_that_hang_delay_no_other(serve: Serve) -> None:
     assert told.empty()
     release.set()
     poller.stop()
-
-
-def test_http_errors_say_whether_something_answered(serve: Serve) -> None:
-    with pytest.raises(HttpError) as caught:
-        FAST.get("127.0.0.1", serve(_flood).port, "/")
-    assert caught.value.answered

@@ -110,7 +110,7 @@ def test_a_visit_that_fails_costs_only_its_own_key_a_minute(
     assert visits.next() == "broken"
     rounds.add("a")
     assert visits.next() == "a"
-    assert rounds.dead_thread() is None
+    assert rounds.dead_thread() == ""
     assert "a visit failed" in caplog.text
     rounds.discard("a")
     rest(clock)
@@ -154,6 +154,23 @@ def test_no_more_threads_than_allowed_are_started(start: Start, visits: Visits) 
     names = [thread.name for thread in threading.enumerate() if thread.name.startswith("test-")]
     assert len(names) <= 3  # two of the lane of new keys, one that waits in the other
     assert visits.seen.empty()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_dies_all_the_same_is_named(visits: Visits) -> None:
+    def visit(key: str) -> float:
+        visits.seen.put(threading.current_thread().name)
+        raise SystemExit  # no Exception: it ends the thread
+
+    rounds: Rounds[str] = Rounds("test", visit)
+    rounds.start()
+    rounds.add("a")
+    name = visits.next()
+    for thread in [thread for thread in threading.enumerate() if thread.name == name]:
+        thread.join()
+    assert rounds.dead_thread() == name
+    rounds.stop()
+    assert rounds.dead_thread() == ""
 
 
 def test_stop_ends_the_threads_and_no_visit_begins_after_it(start: Start, visits: Visits, clock: FakeClock) -> None:
