@@ -177,6 +177,8 @@ class _Structural:
     def convert(self, node: dict[str, Any]) -> dict[str, Any]:
         node = self._resolve(node)
         schema = {key: value for key, value in node.items() if key in _KEPT or key.startswith("x-kubernetes-")}
+        if node.get("x-unserved"):
+            schema["description"] += " This release does not act on it."
         if "properties" in node:
             schema["properties"] = {name: self.convert(item) for name, item in node["properties"].items()}
         if "items" in node:

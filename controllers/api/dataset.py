@@ -4,6 +4,7 @@ The models are the source of the CRD (`controllers.api.crd`) and of `kubectl exp
 printable forms beside them (`ufsTotal`, `fileNum`, `cacheStates`) are what users of Fluid know.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import ValidationError
@@ -34,8 +35,7 @@ from controllers.api.dataset_status import (
     StepStatus,
     VolumeStatus,
 )
-from controllers.api.fluid import UnservedDatasetFields, UnservedMountFields, UnservedRestoreFields
-from controllers.api.model import Model, normal_path
+from controllers.api.model import Model, is_unserved, normal_path
 
 __all__ = [
     "AccessMode", "AlluxioSpec", "CacheStatus", "DatasetSpec", "DatasetStatus", "LoadSpec", "LoadStatus", "Loader",
@@ -73,8 +73,9 @@ def _sentences(error: ValidationError) -> list[str]:
     lines = []
     for problem in error.errors(include_url=False)[:3]:
         where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])
-        given = "" if problem["type"] == "missing" else f" (it is {str(problem['input'])[:80]!r})"
-        lines.append(f"spec{where}: {problem['msg'][:1].lower()}{problem['msg'][1:]}{given}")
+        given = str(problem["input"])
+        shown = "" if problem["type"] == "missing" or len(given) > 80 else f" (it is {given!r})"
+        lines.append(f"spec{where}: {problem['msg'][:1].lower()}{problem['msg'][1:]}{shown}")
     return lines
 
 
@@ -89,23 +90,21 @@ def status_dict(status: DatasetStatus) -> dict[str, Any]:
 
 
 def unserved_fields(obj: dict[str, Any]) -> tuple[str, ...]:
-    """Return the paths, as `spec.mounts[0].shared`, of fields of Fluid that are set and that we do not serve."""
-    spec = DatasetSpec.read(obj.get("spec"), lenient=True)
-    names = [f"spec.{name}" for name in _set_fields(spec, UnservedDatasetFields)]
-    for index, mount in enumerate(spec.mounts):
-        names += [f"spec.mounts[{index}].{name}" for name in _set_fields(mount, UnservedMountFields)]
-    if spec.data_restore_location:
-        restore = spec.data_restore_location
-        names += [f"spec.dataRestoreLocation.{name}" for name in _set_fields(restore, UnservedRestoreFields)]
-    return tuple(names)
+    """Return the paths, as `spec.mounts[0].shared`, of fields that are set and that this release does not act on."""
+    return tuple(_unserved(DatasetSpec.read(obj.get("spec"), lenient=True), "spec"))
 
 
-def _set_fields(value: Model, fields_of: type[Model]) -> list[str]:
-    return [
-        info.alias or name
-        for name, info in fields_of.model_fields.items()
-        if getattr(value, name) != info.get_default(call_default_factory=True)
-    ]
+def _unserved(value: object, where: str) -> Iterator[str]:
+    if isinstance(value, tuple):
+        for index, item in enumerate(value):
+            yield from _unserved(item, f"{where}[{index}]")
+    if isinstance(value, Model):
+        for name, info in type(value).model_fields.items():
+            item, path = getattr(value, name), f"{where}.{info.alias or name}"
+            if not is_unserved(info):
+                yield from _unserved(item, path)
+            elif item != info.default:
+                yield path
 
 
 def printable_bytes(count: int) -> str:

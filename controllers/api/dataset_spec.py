@@ -14,7 +14,7 @@ from controllers.api.fluid import (
     UnservedMountFields,
     UnservedRestoreFields,
 )
-from controllers.api.model import Model, normal_path, rules
+from controllers.api.model import UNSERVED, Model, normal_path, rules
 
 
 class Loader(enum.StrEnum):
@@ -97,11 +97,13 @@ class MountSpec(UnservedMountFields):
         description="Where the mount appears, seen from the dataset's root (spec.alluxio.datasetPath). Default: /name.",
         max_length=1024,
     )
-    options: dict[str, str] = Field(default={}, description="Options of the mount, as Alluxio knows them.")
-    encrypt_options: tuple[EncryptOption, ...] = Field(
+    options: Annotated[dict[str, str], UNSERVED] = Field(
+        default={}, description="Options of the mount, as Alluxio knows them."
+    )
+    encrypt_options: Annotated[tuple[EncryptOption, ...], UNSERVED] = Field(
         default=(), description="Options whose values are in Secrets.", max_length=64
     )
-    read_only: bool = Field(default=False, description="Whether the mount is read-only.")
+    read_only: Annotated[bool, UNSERVED] = Field(default=False, description="Whether the mount is read-only.")
 
     @property
     def dataset_path(self) -> str:
@@ -175,11 +177,13 @@ class LoadSpec(Model):
         ge=1,
         le=31_536_000,
     )
-    refresh_schedule: str = Field(
+    refresh_schedule: Annotated[str, UNSERVED] = Field(
         default="", description="When to load again: five cron fields. Empty: never.", max_length=255
     )
-    time_zone: str = Field(default="", description="IANA time zone of refreshSchedule. Empty: UTC.", max_length=64)
-    max_removed_fraction: str = Field(
+    time_zone: Annotated[str, UNSERVED] = Field(
+        default="", description="IANA time zone of refreshSchedule. Empty: UTC.", max_length=64
+    )
+    max_removed_fraction: Annotated[str, UNSERVED] = Field(
         default="0.1",
         description="A refresh that would remove a larger part of the files waits for a person's word.",
         pattern=r"^(0(\.[0-9]{1,6})?|1(\.0{1,6})?)$",
@@ -247,7 +251,9 @@ class DatasetSpec(UnservedDatasetFields):
         max_length=4,
         json_schema_extra={"x-kubernetes-list-type": "set", **_FIXED},
     )
-    data_restore_location: RestoreSpec | None = Field(default=None, description="Start from this backup.")
+    data_restore_location: Annotated[RestoreSpec | None, UNSERVED] = Field(
+        default=None, description="Start from this backup."
+    )
     suspend: bool = Field(default=False, description="Start nothing new. What runs goes on.")
 
     @property

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, WithJsonSchema
 
-from controllers.api.model import Model
+from controllers.api.model import UNSERVED, Model
 
 #: An object of Kubernetes' core API that is handed on unchanged and checked there.
 Opaque = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
@@ -98,30 +98,36 @@ class HCFS(Model):
 class UnservedMountFields(Model):
     """Fields of one mount."""
 
-    shared: bool = Field(default=False, description="Not served: share the mount between users.")
+    shared: Annotated[bool, UNSERVED] = Field(default=False, description="Share the mount between users.")
 
 
 class UnservedRestoreFields(Model):
     """Fields of dataRestoreLocation."""
 
-    node_name: str = Field(default="", description="Not served: the node that holds a local backup. Use a pvc:// path.")
+    node_name: Annotated[str, UNSERVED] = Field(default="", description="The node that holds a local backup.")
 
 
 class UnservedDatasetFields(Model):
     """Fields of the spec of a Dataset."""
 
-    owner: User | None = Field(default=None, description="Not served: who owns the files of the dataset.")
-    node_affinity: NodeAffinity | None = Field(default=None, description="Not served: nodes that hold the cache.")
-    tolerations: tuple[Toleration, ...] = Field(default=(), description="Not served: tolerations of the cache's pods.")
-    runtimes: tuple[RuntimeReference, ...] = Field(default=(), description="Not served: runtimes of the dataset.")
-    placement: str = Field(
+    owner: Annotated[User | None, UNSERVED] = Field(default=None, description="Who owns the files of the dataset.")
+    node_affinity: Annotated[NodeAffinity | None, UNSERVED] = Field(
+        default=None, description="Nodes that hold the cache."
+    )
+    tolerations: Annotated[tuple[Toleration, ...], UNSERVED] = Field(
+        default=(), description="Tolerations of the pods of the cache."
+    )
+    runtimes: Annotated[tuple[RuntimeReference, ...], UNSERVED] = Field(
+        default=(), description="Runtimes of the dataset."
+    )
+    placement: Annotated[str, UNSERVED] = Field(
         default="",
-        description="Not served: whether datasets share a node (Exclusive or Shared).",
+        description="Whether datasets share a node.",
         json_schema_extra={"enum": ["Exclusive", "", "Shared"]},
     )
-    shared_options: dict[str, str] = Field(default={}, description="Not served: options of every mount.")
-    shared_encrypt_options: tuple[EncryptOption, ...] = Field(
-        default=(), description="Not served: options of every mount whose values are in Secrets."
+    shared_options: Annotated[dict[str, str], UNSERVED] = Field(default={}, description="Options of every mount.")
+    shared_encrypt_options: Annotated[tuple[EncryptOption, ...], UNSERVED] = Field(
+        default=(), description="Options of every mount whose values are in Secrets."
     )
 
 

@@ -16,6 +16,7 @@ from pydantic import (
     field_validator,
 )
 from pydantic.alias_generators import to_camel
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUseDefault
 
 from controllers.api.times import epoch
@@ -73,6 +74,8 @@ def _rfc3339(text: str) -> str:
     return text
 
 
+#: Marks a field of a spec that is read, so that objects of Fluid or of a later release apply, and not acted on.
+UNSERVED = Field(json_schema_extra={"x-unserved": True})
 #: A number of things: fits int64, which is what the API server keeps.
 Count = Annotated[int, Field(ge=0, le=INT64_MAX, json_schema_extra={"format": "int64"})]
 #: RFC 3339 with an offset, or "" for not yet.
@@ -91,3 +94,8 @@ def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
 def normal_path(path: str) -> str:
     """Return an Alluxio path with one slash between names and none at the end, except for the root."""
     return "/" + "/".join(name for name in path.split("/") if name)
+
+
+def is_unserved(info: FieldInfo) -> bool:
+    """Return whether a field is marked UNSERVED."""
+    return isinstance(info.json_schema_extra, dict) and bool(info.json_schema_extra.get("x-unserved"))
