@@ -119,13 +119,14 @@ class Store:
         """
         listed = {key_of(obj): strip(obj) for obj in items}
         with self._lock:
-            mine = [key for key in self._objects if namespace is None or key[0] == namespace]
+            scope = self._scope(namespace)
+            mine = [key for key in self._objects if scope is None or key[0] == scope]
             gone = [key for key in mine if key not in listed and not self._written_after(key, version)]
             changes = [change for key in gone for change in self._take_out(key, None)]
-            kind = ChangeKind.ADDED if self._versions[namespace] else ChangeKind.INITIAL
+            kind = ChangeKind.ADDED if self._versions[scope] else ChangeKind.INITIAL
             for key, obj in listed.items():
                 changes += self._put(key, obj, kind)
-            self._versions[namespace] = version
+            self._versions[scope] = version
             if all(self._versions.values()):
                 self.synced.set()
         return tuple(changes)
@@ -134,14 +135,14 @@ class Store:
         """Take over an object that the watch shows. Another uid under the same name is a deletion and an addition."""
         obj = strip(obj)
         with self._lock:
-            self._advance(self._scope(obj), version_of(obj))
+            self._advance(key_of(obj)[0], version_of(obj))
             return tuple(self._put(key_of(obj), obj, ChangeKind.ADDED))
 
     def remove(self, obj: dict[str, Any]) -> tuple[Change, ...]:
         """Take out an object that the watch shows as deleted; ``obj`` is its last state."""
         obj = strip(obj)
         with self._lock:
-            self._advance(self._scope(obj), version_of(obj))
+            self._advance(key_of(obj)[0], version_of(obj))
             return tuple(self._take_out(key_of(obj), obj))
 
     def advance(self, version: str, namespace: str | None = None) -> None:
@@ -159,7 +160,7 @@ class Store:
         key, version = key_of(obj), version_of(obj)
         with self._lock:
             current = self._objects.get(key)
-            if not older(self._versions[self._scope(obj)], version) or (
+            if not older(self._versions[self._scope(key[0])], version) or (
                 current and not older(version_of(current), version)
             ):
                 return
@@ -170,6 +171,8 @@ class Store:
         current = self._objects.get(key)
         if current is not None and older(version_of(obj), version_of(current)):
             return []
+        if current is not None and (uid_of(current), version_of(current)) == (uid_of(obj), version_of(obj)):
+            obj = current  # the same state keeps its object
         announced = self._unannounced.pop(key, current)
         self._set(key, obj)
         if announced is None:
@@ -195,10 +198,11 @@ class Store:
     def _written_after(self, key: Key, version: str) -> bool:
         return key in self._unannounced and older(version, version_of(self._objects[key]))
 
-    def _scope(self, obj: dict[str, Any]) -> str | None:
-        return None if None in self._versions else key_of(obj)[0]
+    def _scope(self, namespace: str | None) -> str | None:
+        return None if None in self._versions else namespace
 
-    def _advance(self, scope: str | None, version: str) -> None:
+    def _advance(self, namespace: str | None, version: str) -> None:
+        scope = self._scope(namespace)
         if not older(version, self._versions[scope]):
             self._versions[scope] = version
 
