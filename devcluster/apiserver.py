@@ -7,11 +7,13 @@ as a merge patch, so it replaces lists (conditions, containerStatuses) where the
 import json
 import re
 import socket
+import sys
 import threading
 import time
 import urllib.request
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -263,11 +265,17 @@ class _HttpServer(ThreadingHTTPServer):
             self._open.discard(request)
             self._closed.notify_all()
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Keep quiet where a client has gone, as clients of a watch do; show a bug of ours."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
     def close_connections(self) -> None:
         """Cut what is open and wait until its threads are through, at most a second."""
         with self._closed:
             for connection in self._open:
-                connection.shutdown(socket.SHUT_RDWR)
+                with suppress(OSError):  # the client has gone already
+                    connection.shutdown(socket.SHUT_RDWR)
             self._closed.wait_for(lambda: not self._open, timeout=1)
 
 
