@@ -108,9 +108,6 @@ def _result(name: str, check: Check) -> str:
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Log one line: a client that went away is no traceback."""
         logger.debug("http: a request of %s ended early", client_address, exc_info=True)

@@ -142,7 +142,7 @@ def hit_ratios(reads: Reads | None, base: Reads | None = None) -> HitRatios | No
     if min(local, remote, ufs) < 0 or local + remote <= 0:
         return None
     total = max(0.0, 1 - ufs / (local + remote))
-    from_remote = min(total, max(0, remote - ufs) / (local + remote))
+    from_remote = max(0, remote - ufs) / (local + remote)
     return HitRatios(total, total - from_remote, from_remote)
 
 

@@ -80,15 +80,14 @@ class _Watched(Generic[K]):
         reads, last = found.reads, self.last
         if reads is None:
             return None
-        restarted = last is None or last.start_time_ms != found.start_time_ms
-        if restarted or self.base is None or any(new < old for new, old in zip(reads, self.base[1], strict=True)):
+        if self.base is None or last is None or last.start_time_ms != found.start_time_ms:
             self.base = (now, reads)
             return hit_ratios(reads)
         ratios = None
         if now - self.base[0] >= WINDOW_SECONDS:
             ratios = hit_ratios(reads, self.base[1])
             self.base = (now, reads)
-        return ratios or (last.hit_ratios if last else None) or hit_ratios(reads)
+        return ratios or last.hit_ratios or hit_ratios(reads)
 
 
 class MasterPoller(Generic[K]):
@@ -197,7 +196,7 @@ def look(
 def _ask(transport: HttpTransport, master: str, port: int, now: float, last: MasterSnapshot | None) -> MasterSnapshot:
     host = split_address(master)[0]
     found = parse_metrics(_body(transport, host, port, METRICS_PATH), master, now)
-    if last and last.version and last.address == master and found.start_time_ms == last.start_time_ms is not None:
+    if last and last.version and found.start_time_ms == last.start_time_ms is not None:
         return _judged(replace(found, version=last.version))
     try:
         version, started = parse_info(_body(transport, host, port, INFO_PATH))

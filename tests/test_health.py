@@ -103,6 +103,13 @@ def test_a_client_that_says_nothing_and_a_slow_scrape_hold_up_no_probe(start: St
         asker.join()
 
 
+def test_a_client_that_says_nothing_is_cut_off(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controllers.health.CLIENT_SECONDS", 0.05)
+    server = start(HealthServer(BIND, {}, {}))
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
+        assert client.recv(1) == b""
+
+
 def test_a_port_that_is_taken_is_one_clear_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         bind = f"127.0.0.1:{other.getsockname()[1]}"

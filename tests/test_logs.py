@@ -80,6 +80,13 @@ def test_what_is_bound_is_on_every_record_of_the_block_of_this_thread_alone(out:
     ]
 
 
+def test_what_a_record_says_itself_counts_more_than_what_is_bound(out: io.StringIO) -> None:
+    configure("json", "info", out)
+    with bound(dataset="ns/d"):
+        logger.info("x", extra={"dataset": "ns/other"})
+    assert record(out)["dataset"] == "ns/other"
+
+
 def test_an_exception_is_part_of_its_record(out: io.StringIO) -> None:
     configure("json", "info", out)
     try:

@@ -19,6 +19,7 @@ from controllers.kube.errors import NoAnswer, ServerError
 from controllers.master_http import (
     DirectTransport,
     HttpError,
+    NotHttpError,
     ServiceProxyTransport,
     service_of,
     split_address,
@@ -346,6 +347,11 @@ def test_no_proxy_of_the_environment_is_used(serve: Serve, monkeypatch: pytest.M
     assert look(FAST, address(serve(master(USUAL))), 0.0).reachable
 
 
+def test_no_more_of_an_answer_is_read_than_the_limit_allows(serve: Serve) -> None:
+    with pytest.raises(NotHttpError, match="larger than 200000 bytes"):
+        FAST.get("127.0.0.1", serve(_flood).port, "/")
+
+
 # -- through the API server -------------------------------------------------------------------------------------------
 
 
@@ -413,6 +419,17 @@ def test_a_value_that_is_no_count_is_a_gap_and_no_crash(name: str, value: Any) -
     found = parse_metrics(metrics(**{**whole, name: value}), "m:1", 0.0)
     expected = parse_metrics(metrics(**{key: item for key, item in whole.items() if key != name}), "m:1", 0.0)
     assert found == expected
+
+
+def test_reads_on_the_own_node_are_added_up_as_alluxio_does_and_throughput_is_read() -> None:
+    counts = {"Local": 1, "Domain": 10, "Direct": 100, "Remote": 7, "UfsAll": 3}
+    rates = {"Local": 2, "Remote": 5, "Ufs": 4}
+    body = {
+        "counters": {f"Cluster.BytesRead{name}": {"count": value} for name, value in counts.items()},
+        "gauges": {f"Cluster.BytesRead{name}Throughput": {"value": value} for name, value in rates.items()},
+    }
+    found = parse_metrics(json.dumps(body).encode(), "m:1", 0.0)
+    assert (found.reads, found.throughput) == (Reads(111, 7, 3), Reads(2, 5, 4))
 
 
 def test_any_json_gives_a_snapshot_or_is_refused_and_never_nan() -> None:
@@ -556,13 +573,13 @@ def test_only_a_change_beyond_its_threshold_is_worth_a_reconcile(change: dict[st
 
 
 class Scene:
-    """A poller on a fake clock, over real sockets, with jitter off."""
+    """A poller on a fake clock, over real sockets; without another ``rand`` its intervals are exact."""
 
-    def __init__(self) -> None:
+    def __init__(self, rand: float = 0.5) -> None:
         self.clock = FakeClock()
         self.told: queue.Queue[str] = queue.Queue()
         self.poller: MasterPoller[str] = MasterPoller(
-            self.told.put, transport=FAST, clock=self.clock, rand=lambda: 0.5, threads=4
+            self.told.put, transport=FAST, clock=self.clock, rand=lambda: rand, threads=4
         )
         self.poller.start()
 
@@ -657,6 +674,25 @@ def test_a_dead_master_is_asked_ever_more_rarely_and_its_return_is_told(scene: S
         listener.listen()
         scene.tick(300.0)
         assert scene.told.get(timeout=WAIT) == "a"
+        scene.rest()
+        before = scene.poller.snapshot(cluster)
+        scene.tick(40.0)  # another failure begins its own back-off
+        scene.rest()
+        assert scene.poller.snapshot(cluster) != before
+
+
+@pytest.mark.parametrize(("rand", "seconds"), [(0.0, 18.0), (1.0, 22.0)])
+def test_polls_are_spread_by_ten_percent(serve: Serve, rand: float, seconds: float) -> None:
+    scene, server = Scene(rand), serve(master(USUAL))
+    scene.poller.register("a", address(server))
+    scene.told.get(timeout=WAIT)
+    scene.tick(seconds - 0.01)
+    scene.rest()
+    assert server.paths.qsize() == 2  # numbers and version of the first look
+    scene.tick(0.02)
+    scene.rest()
+    assert server.paths.qsize() == 3
+    scene.poller.stop()
 
 
 def test_a_restart_of_the_master_is_told(scene: Scene, serve: Serve) -> None:
@@ -691,7 +727,7 @@ def test_hit_ratios_are_of_the_last_minute_in_which_anything_was_read(scene: Sce
     for _ in range(4):
         scene.tick()
     assert ratio() == 1.0  # nothing was read since
-    values |= {"start": 3000, "local": 10, "remote": 0, "ufs": 5}
+    values |= {"start": 3000, "local": 5000, "remote": 0, "ufs": 2500}
     scene.tick()
     assert ratio() == 0.5  # a new master counts anew
 

@@ -25,13 +25,13 @@ def line(files: int, **more: Any) -> str:
 class Scene:
     """A reader on a fake clock; ``log`` is what the pods say, or the error that reading them raises."""
 
-    def __init__(self) -> None:
+    def __init__(self, rand: float = 0.0) -> None:
         self.clock, self.told = FakeClock(), queue.Queue[Key]()
         self.read: queue.Queue[tuple[str, str]] = queue.Queue()
         self.log: str | Exception = ""
         self.paths: int | None = None
         self.reader = ProgressReader(
-            self._tail, self.told.put, total_paths=lambda _: self.paths, clock=self.clock, rand=lambda: 0.0
+            self._tail, self.told.put, total_paths=lambda _: self.paths, clock=self.clock, rand=lambda: rand
         )
         self.reader.start()
 
@@ -129,6 +129,17 @@ def test_a_job_that_stands_still_is_not_told(scene: Scene) -> None:
     for _ in range(20):
         scene.next()
     assert scene.news() == []
+
+
+@pytest.mark.parametrize(("rand", "seconds"), [(0.0, 5.0), (1.0, 10.0)])
+def test_looks_are_spread_over_five_to_ten_seconds(rand: float, seconds: float) -> None:
+    scene = Scene(rand)
+    scene.begin()
+    scene.next(seconds=seconds - 0.01)
+    assert scene.read.empty()
+    scene.next(seconds=0.02)
+    assert not scene.read.empty()
+    scene.reader.stop()
 
 
 def test_another_pod_begins_anew_and_the_same_does_not(scene: Scene) -> None:

@@ -137,12 +137,25 @@ def test_a_key_that_was_quick_waits_for_no_number_of_new_keys_that_hang(
         assert visits.next() == "quick"
 
 
-def test_new_keys_are_visited_side_by_side(start: Start, visits: Visits) -> None:
+def test_new_keys_are_visited_side_by_side_also_after_others(start: Start, visits: Visits, clock: FakeClock) -> None:
     visits.hanging = {"a", "b", "c"}
     rounds = start(threads=3)
+    for key in ("q1", "q2", "q3", "q4"):
+        rounds.add(key)
+        visits.next()
+        rest(clock)
     for key in visits.hanging:
         rounds.add(key)
     assert {visits.next() for _ in range(3)} == visits.hanging
+
+
+def test_threads_start_as_they_are_needed(start: Start, visits: Visits, clock: FakeClock) -> None:
+    start(threads=30).add("a")
+    for _ in range(20):
+        visits.next()
+        rest(clock)
+        clock.advance(20)
+    assert len([thread for thread in threading.enumerate() if thread.name.startswith("test-")]) <= 4
 
 
 def test_no_more_threads_than_allowed_are_started(start: Start, visits: Visits) -> None:
