@@ -112,7 +112,7 @@ def stream(*parts: dict[str, Any] | bytes | threading.Event, end: str = "eof") -
 
 @dataclass
 class ScriptedServer:
-    """Answers the requests in order; a request beyond the script hangs. ``answer`` may be replaced for free scripts."""
+    """Answers the requests in order, or as ``answer`` says. Beyond the script a watch is silent, all else hangs."""
 
     url: str
     script: list[Answer] = field(default_factory=list)
@@ -127,7 +127,9 @@ class ScriptedServer:
             self.changed.notify_all()
             if self.answer is not None:
                 return self.answer(seen)
-            return self.script.pop(0) if self.script else hang
+            if self.script:
+                return self.script.pop(0)
+            return stream(end="hang") if seen.is_watch else hang
 
     def wait_for_requests(self, count: int) -> Seen:
         """Return request number ``count``, once it is there."""
