@@ -47,7 +47,8 @@ class Sync:
     """Runs tasks from the step's own thread; a context manager that leaves no task of ours running behind.
 
     ``listing_seconds``: how long a storage may take before its first batch arrives. Drivers that read a whole tree into
-    one array first (all but s3) are silent for keys/1000 requests. ``report`` is told the operations of all tasks so far.
+    one array first (all but s3) are silent for keys/1000 requests.
+    ``report`` is told the operations of all tasks so far.
     """
 
     def __init__(
