@@ -57,6 +57,7 @@ def test_every_schema_is_structural_and_every_field_described(plural: str) -> No
         assert not {"$ref", "$defs", "anyOf", "allOf", "title", "nullable"} & set(node), where
         assert "type" in node or "x-kubernetes-int-or-string" in node, where
         assert node.get("type") != "integer" or node["format"] in ("int32", "int64"), where
+        assert "x-kubernetes-preserve-unknown-fields" not in node, f"{where}: see controllers.api.core"
         assert node.get("type") != "number", f"{where}: no floats in an API"
         assert not (isinstance(node.get("default"), dict)), f"{where}: CEL sees it before the defaults inside of it"
         if not where.endswith(("[]", "{}", ".metadata")):

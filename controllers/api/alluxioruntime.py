@@ -4,18 +4,16 @@ Only its shape; no controller serves it yet. What Kubernetes itself defines (vol
 """
 
 import enum
-from typing import Annotated
 
-from pydantic import Field, WithJsonSchema
+from pydantic import Field
 
+from controllers.api.core import NodeAffinity, Quantity, Reference, Resources, Volume, VolumeMount, VolumeSource
 from controllers.api.dataset_status import Conditions
-from controllers.api.fluid import Opaque, RawReference, User
+from controllers.api.fluid import MountInPlace, User
 from controllers.api.model import Count, Model, Time
 
 KIND = "AlluxioRuntime"
 PLURAL = "alluxioruntimes"
-
-Quantity = Annotated[int | str, WithJsonSchema({"x-kubernetes-int-or-string": True})]
 
 
 class MediumType(enum.StrEnum):
@@ -55,12 +53,12 @@ class Process(Model):
     jvm_options: tuple[str, ...] = Field(default=(), description="Options of the JVM.")
     properties: dict[str, str] = Field(default={}, description="Properties of Alluxio.")
     env: dict[str, str] = Field(default={}, description="Environment variables.")
-    image_pull_secrets: tuple[RawReference, ...] = Field(default=(), description="Secrets for the image registry.")
+    image_pull_secrets: tuple[Reference, ...] = Field(default=(), description="Secrets for the image registry.")
     node_selector: dict[str, str] = Field(default={}, description="Labels that a node must have.")
     network_mode: NetworkMode = Field(default=NetworkMode.DEFAULT, description="Network of the pods.")
     pod_metadata: PodMetadata = Field(default=PodMetadata(), description="Labels and annotations of the pods.")
-    resources: Opaque = Field(default={}, description="Container.resources.")
-    volume_mounts: tuple[Opaque, ...] = Field(default=(), description="Container.volumeMounts.")
+    resources: Resources = Field(default={}, description="Container.resources.")
+    volume_mounts: tuple[VolumeMount, ...] = Field(default=(), description="Container.volumeMounts.")
 
 
 class Component(Process):
@@ -84,7 +82,7 @@ class InitUsers(Image):
     """The container that prepares users."""
 
     env: dict[str, str] = Field(default={}, description="Environment variables.")
-    resources: Opaque = Field(default={}, description="Container.resources.")
+    resources: Resources = Field(default={}, description="Container.resources.")
 
 
 class Level(Model):
@@ -96,7 +94,7 @@ class Level(Model):
         description="hostPath or emptyDir.",
         json_schema_extra={"enum": ["hostPath", "emptyDir"]},
     )
-    volume_source: Opaque = Field(default={}, description="A volume source of core/v1.")
+    volume_source: VolumeSource = Field(default={}, description="A volume source of core/v1.")
     path: str = Field(default="", description="Directories, separated by commas.")
     quota: Quantity | None = Field(default=None, description="Capacity of the level.")
     quota_list: str = Field(default="", description="Capacity of each directory, separated by commas.")
@@ -164,10 +162,10 @@ class AlluxioRuntimeSpec(Model):
     run_as: User | None = Field(default=None, description="The user of the pods.")
     disable_prometheus: bool = Field(default=False, description="Whether metrics are left out.")
     hadoop_config: str = Field(default="", description="Name of a ConfigMap with configuration of Hadoop.")
-    volumes: tuple[Opaque, ...] = Field(default=(), description="PodSpec.volumes that components can mount.")
+    volumes: tuple[Volume, ...] = Field(default=(), description="PodSpec.volumes that components can mount.")
     pod_metadata: PodMetadata = Field(default=PodMetadata(), description="Labels and annotations of all pods.")
     management: Management = Field(default=Management(), description="How the runtime is looked after.")
-    image_pull_secrets: tuple[RawReference, ...] = Field(default=(), description="Secrets for the image registry.")
+    image_pull_secrets: tuple[Reference, ...] = Field(default=(), description="Secrets for the image registry.")
 
 
 class ApiGatewayStatus(Model):
@@ -204,7 +202,7 @@ class AlluxioRuntimeStatus(Model):
     setup_duration: str = Field(default="", description="How long the start took.")
     selector: str = Field(default="", description="Label selector of the workers.")
     mount_time: Time = Field(default="", description="When mounts were last applied.")
-    mounts: tuple[Opaque, ...] = Field(default=(), description="Mounts that are in place.")
+    mounts: tuple[MountInPlace, ...] = Field(default=(), description="Mounts that are in place.")
     cache_states: dict[str, str] = Field(default={}, description="State of the cache for people.")
-    cache_affinity: Opaque = Field(default={}, description="Where the cache is, as a NodeAffinity of core/v1.")
+    cache_affinity: NodeAffinity = Field(default={}, description="Where the cache is, as a NodeAffinity of core/v1.")
     api_gateway: ApiGatewayStatus | None = Field(default=None, description="The REST gateway.")

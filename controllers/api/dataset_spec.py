@@ -5,11 +5,9 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
+from controllers.api.core import Affinity, Reference, Resources, Toleration
 from controllers.api.fluid import (
     EncryptOption,
-    Opaque,
-    RawReference,
-    RawToleration,
     UnservedDatasetFields,
     UnservedMountFields,
     UnservedRestoreFields,
@@ -141,18 +139,16 @@ class PodTemplate(Model):
     labels: dict[str, str] = Field(default={}, description="Labels of the pods.")
     annotations: dict[str, str] = Field(default={}, description="Annotations of the pods.")
     node_selector: dict[str, str] = Field(default={}, description="Labels that a node must have.")
-    tolerations: tuple[RawToleration, ...] = Field(
-        default=(), description="Taints that the pods tolerate.", max_length=64
-    )
-    affinity: Opaque = Field(default={}, description="PodSpec.affinity; checked when the Job is created.")
+    tolerations: tuple[Toleration, ...] = Field(default=(), description="Taints that the pods tolerate.", max_length=64)
+    affinity: Affinity = Field(default={}, description="PodSpec.affinity; checked when the Job is created.")
     priority_class_name: str = Field(default="", description="Priority class of the pods.", max_length=253)
-    image_pull_secrets: tuple[RawReference, ...] = Field(
+    image_pull_secrets: tuple[Reference, ...] = Field(
         default=(), description="Secrets for the image registry.", max_length=16
     )
     service_account_name: str = Field(
         default="", description="Service account of the pods; its token is never mounted.", max_length=253
     )
-    resources: Opaque = Field(default={}, description="Container.resources; checked when the Job is created.")
+    resources: Resources = Field(default={}, description="Container.resources; checked when the Job is created.")
 
 
 class LoadSpec(Model):

@@ -4,14 +4,12 @@ They are in the CRDs, because kubectl refuses a field that no schema knows. What
 the condition `Accepted` (reason `UnservedFields`); nothing else ever looks at them.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field, WithJsonSchema
+from pydantic import Field
 
+from controllers.api.core import NodeSelector, Toleration
 from controllers.api.model import UNSERVED, Model
-
-#: An object of Kubernetes' core API that is handed on unchanged and checked there.
-Opaque = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
 
 
 class User(Model):
@@ -45,35 +43,10 @@ class EncryptOption(Model):
     value_from: EncryptOptionSource | None = Field(default=None, description="Where the value is.")
 
 
-class Toleration(Model):
-    """A taint that a pod tolerates, as in PodSpec.tolerations."""
-
-    key: str = Field(default="", description="Key of the taint; empty with operator Exists means every taint.")
-    operator: str = Field(default="", description="Exists or Equal (the default).")
-    value: str = Field(default="", description="Value of the taint, with operator Equal.")
-    effect: str = Field(default="", description="NoSchedule, PreferNoSchedule, NoExecute, or empty for all.")
-    toleration_seconds: int | None = Field(
-        default=None,
-        description="How long a NoExecute taint is tolerated; unset: for ever.",
-        json_schema_extra={"format": "int64"},
-    )
-
-
-class LocalObjectReference(Model):
-    """An object in the same namespace."""
-
-    name: str = Field(description="Name of the object.", max_length=253)
-
-
-#: As the models of that name, but kept as written: they are only handed on to a pod.
-RawToleration = Annotated[dict[str, Any], WithJsonSchema(Toleration.model_json_schema())]
-RawReference = Annotated[dict[str, Any], WithJsonSchema(LocalObjectReference.model_json_schema())]
-
-
-class NodeAffinity(Model):
+class CacheableNodes(Model):
     """Which nodes may hold the cache."""
 
-    required: Opaque | None = Field(default=None, description="A NodeSelector of core/v1: nodeSelectorTerms.")
+    required: NodeSelector = Field(default={}, description="A NodeSelector of core/v1.")
 
 
 class RuntimeReference(Model):
@@ -111,7 +84,7 @@ class UnservedDatasetFields(Model):
     """Fields of the spec of a Dataset."""
 
     owner: Annotated[User | None, UNSERVED] = Field(default=None, description="Who owns the files of the dataset.")
-    node_affinity: Annotated[NodeAffinity | None, UNSERVED] = Field(
+    node_affinity: Annotated[CacheableNodes | None, UNSERVED] = Field(
         default=None, description="Nodes that hold the cache."
     )
     tolerations: Annotated[tuple[Toleration, ...], UNSERVED] = Field(
@@ -131,10 +104,21 @@ class UnservedDatasetFields(Model):
     )
 
 
+class MountInPlace(UnservedMountFields):
+    """A mount that Fluid has made."""
+
+    mount_point: str = Field(default="", description="URI of the directory in the storage.")
+    name: str = Field(default="", description="Name of the mount.")
+    path: str = Field(default="", description="Where it appears.")
+    options: dict[str, str] = Field(default={}, description="Options of the mount.")
+    encrypt_options: tuple[EncryptOption, ...] = Field(default=(), description="Options whose values are in Secrets.")
+    read_only: bool = Field(default=False, description="Whether it is read-only.")
+
+
 class UnservedDatasetStatus(Model):
     """Fields of the status of a Dataset that Fluid writes and we do not."""
 
-    mounts: tuple[Opaque, ...] = Field(default=(), description="Written by Fluid only: mounts that are in place.")
+    mounts: tuple[MountInPlace, ...] = Field(default=(), description="Written by Fluid only: mounts that are in place.")
     runtimes: tuple[RuntimeReference, ...] = Field(default=(), description="Written by Fluid only.")
     hcfs: HCFS | None = Field(default=None, description="Written by Fluid only.")
     data_load_ref: str = Field(default="", description="Written by Fluid only.")

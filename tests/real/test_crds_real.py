@@ -205,3 +205,25 @@ def test_a_backup_says_what_and_where_to(
     with pytest.raises(subprocess.CalledProcessError) as caught:
         control_plane.kubectl(*arguments, stdin=json.dumps({**body, "spec": {**BACKUP, **change}}))
     assert message in caught.value.stderr
+
+
+def test_no_dataset_can_be_so_deep_that_reading_it_fails(control_plane: ControlPlane, namespace: str) -> None:
+    """Python reads JSON by recursion: one object of free form, 1,500 levels deep, would break every list of Datasets."""
+    path = f"{API}/namespaces/{namespace}/datasets"
+    for field in ("affinity", "resources"):
+        deep: dict[str, Any] = {}
+        for _ in range(100):
+            deep = {"nodeAffinity": deep} if field == "affinity" else {"claims": [deep]}
+        body = {
+            "apiVersion": "data.fluid.io/v1alpha1",
+            "kind": "Dataset",
+            "metadata": {"generateName": "deep-"},
+            "spec": {**GOOD, "load": {"podTemplate": {field: deep}}},
+        }
+        assert depth(body) > 100
+        assert depth(control_plane.request("POST", path, body)["spec"]) < 20
+
+
+def depth(value: Any) -> int:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(depth, parts), default=0)
