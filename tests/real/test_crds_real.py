@@ -208,7 +208,7 @@ def test_a_backup_says_what_and_where_to(
 
 
 def test_no_dataset_can_be_so_deep_that_reading_it_fails(control_plane: ControlPlane, namespace: str) -> None:
-    """Python reads JSON by recursion: one object of free form, 1,500 levels deep, would break every list of Datasets."""
+    """Python reads JSON by recursion: a field of free form, 1,500 levels deep, would break every list of Datasets."""
     path = f"{API}/namespaces/{namespace}/datasets"
     for field in ("affinity", "resources"):
         deep: dict[str, Any] = {}
