@@ -128,7 +128,7 @@ def _cases() -> Iterator[Case]:
         step = LOAD if not status.load.completion_time else SIZE
         attempt = (status.load if step == LOAD else status.size).attempt or 1
         for index, jobs in enumerate(_jobs(step, attempt, status.run.number or 1)):
-            for volume, master in product(VOLUMES, ("up", "down", "formatted")):
+            for volume, master in product(VOLUMES, ("up", "down", "unknown", "formatted")):
                 seen = observed(status=status, jobs=jobs, master=MASTERS[master], **VOLUMES[volume])
                 yield Case(f"{status_name}, jobs {index}, volume {volume}, master {master}", seen)
             for name, wanted in SPECS.items():

@@ -12,6 +12,7 @@ from controllers.config import ControllerConfig
 FINALIZER = "data.fluid.io/dataset-cleanup"
 RETRY_ANNOTATION = "data.fluid.io/retry-requested-at"
 LOAD, SIZE = "load", "size"
+NOT_POLLED = "NotPolled"
 
 
 class JobState(enum.Enum):
@@ -68,7 +69,7 @@ class MasterView:
     """What the poller last saw of the Dataset's Alluxio. ``reachable`` None: not asked yet, or not askable."""
 
     reachable: bool | None = None
-    reason: str = "NotPolled"
+    reason: str = NOT_POLLED
     message: str = "the masters have not been asked yet"
     version: str = ""
     start_time_ms: int = 0

@@ -22,7 +22,7 @@ from controllers.api.dataset import (
 )
 from controllers.api.result import Exit, Result, describe
 from controllers.api.times import epoch, rfc3339
-from controllers.dataset.seen import LOAD, SIZE, JobState, JobView, Observed
+from controllers.dataset.seen import LOAD, NOT_POLLED, SIZE, JobState, JobView, Observed
 from controllers.decision import Child, CreateJob
 from controllers.jobs import Container, job_name, step_job
 
@@ -34,6 +34,9 @@ UNREACHABLE_DELAY = 30.0
 PROBE_SECONDS = 3600.0
 #: Job and pod come by two watches: how long the pod's last words may lag behind the Job's end.
 RESULT_GRACE = 30.0
+
+#: How long a Job waits for the first look at its master: a look takes 13 seconds at most, and usually no time.
+FIRST_LOOK_SECONDS = 20.0
 
 UNREACHABLE = describe(Exit.UNREACHABLE)[0]
 LOAD_AGAIN = {describe(code)[0] for code in (Exit.INCOMPLETE, Exit.MASTER_CHANGED)}
@@ -87,6 +90,11 @@ def _start(seen: Observed, spec: DatasetSpec, step: str) -> Step:
     if retry_in > 0:
         text = f"{mine.last_error}; the next attempt ({mine.failures + 1} of {spec.load.max_attempts}) follows"
         return Step(seen.status, mine.last_reason, text, requeue_after=retry_in)
+    if seen.master.reachable is None and seen.master.reason == NOT_POLLED:
+        asked_for = seen.now - (epoch(seen.status.run.start_time) or 0.0)
+        if asked_for < FIRST_LOOK_SECONDS:
+            text = "asking the Alluxio master how it is"
+            return Step(seen.status, "AskingMaster", text, requeue_after=FIRST_LOOK_SECONDS - asked_for)
     if seen.master.reachable is False:
         return Step(seen.status, "MasterUnreachable", f"waiting for the Alluxio master: {seen.master.message}")
     status = _with(seen.status, step, job_name=_name(seen, step))
