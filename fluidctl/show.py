@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from controllers.api.conditions import RECONCILING, STALLED, TRUE, UNKNOWN, Condition, find
+from controllers.api.conditions import READY, RECONCILING, STALLED, TRUE, UNKNOWN, Condition, find
 from controllers.api.dataset import parse_status, printable_bytes
 from controllers.api.dataset_status import DatasetStatus, Phase
 from controllers.api.times import epoch
@@ -84,7 +84,7 @@ def _since(time: str | None, now: float) -> str:
 
 def message(status: DatasetStatus) -> str:
     """Return the sentence that explains why the Dataset is not Ready, or says that it is."""
-    ready = find(status.conditions, "Ready")
+    ready = find(status.conditions, READY)
     return ready.message or ready.reason if ready else ""
 
 
@@ -155,19 +155,25 @@ def _condition_rows(status: DatasetStatus, now: float) -> list[list[str]]:
 def changes(before: Dataset, after: Dataset, now: float) -> list[str]:
     """Return a line for each change that a log should tell; ``before`` is empty where nothing was seen yet."""
     old, new = read(before), read(after)
-    lines = []
-    if not before or new.phase is not old.phase:
-        lines.append(f"{new.phase or Phase.PENDING}: {message(new)}".removesuffix(": "))
-    lines += [_condition_line(item) for item in new.conditions if _is_news(find(old.conditions, item.type), item)]
+    lines = [] if before and new.phase is old.phase else [f"Phase {new.phase or Phase.PENDING}"]
+    lines += [_condition_line(item) for item in new.conditions if _is_news(old, new, item)]
     if (text := progress(new)) and text != progress(old):
         lines.append(text)
     return [f"{duration(elapsed(new, now)):>6}  {line}" for line in lines]
 
 
-def _is_news(old: Condition | None, new: Condition) -> bool:
-    if new.type in _FOR_MACHINES or (old is None and new.status == UNKNOWN):
+def _is_news(old: DatasetStatus, new: DatasetStatus, item: Condition) -> bool:
+    before = find(old.conditions, item.type)
+    if item.type in _FOR_MACHINES or (before is None and item.status == UNKNOWN):
         return False
-    return old is None or (old.status, old.reason) != (new.status, new.reason)
+    if item.type == READY and any(other.reason == item.reason for other in new.conditions if _is_cause(other)):
+        return False
+    return before is None or (before.status, before.reason) != (item.status, item.reason)
+
+
+def _is_cause(item: Condition) -> bool:
+    """Whether Ready may only repeat what this condition says."""
+    return item.type not in (*_FOR_MACHINES, READY)
 
 
 def _condition_line(condition: Condition) -> str:

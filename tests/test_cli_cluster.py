@@ -240,12 +240,13 @@ def _one_line(capsys: pytest.CaptureFixture[str], part: str) -> None:
 
 def test_wait_ends_well_when_the_condition_is_true(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
     """And has printed plain lines, as stdout is no terminal here."""
-    _create(server, "one", phase="Ready", conditions=[_true("Ready"), _true("Available")])
+    ready = _true("Ready") | {"reason": "Ready"}
+    _create(server, "one", phase="Ready", conditions=[ready, _true("Available")])
 
     assert main(["wait", "one"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "    0s  Ready: m",
-        "    0s  Ready=True R: m",
+        "    0s  Phase Ready",
+        "    0s  Ready=True Ready: m",
         "    0s  Available=True R: m",
     ]
     assert main(["wait", "one", "--for", "Available", "--timeout", "1h"]) == 0

@@ -156,7 +156,7 @@ def test_a_log_gets_one_line_for_each_change_and_none_for_none() -> None:
     assert changes(first, first, START) == []
     assert changes(first, second, START + 10) == ["   10s  6,000 of 20,000 files (30%), 900/s"]
     assert changes(second, _ready(), START + 99) == [
-        "  1m5s  Ready: counted and verified",
+        "  1m5s  Phase Ready",
         "  1m5s  Ready=True Ready: counted and verified",
     ]
 
@@ -165,7 +165,19 @@ def test_the_first_line_says_where_it_stands_and_unknown_conditions_are_no_news(
     """On the first visit every condition is Unknown: eight lines that say nothing."""
     dataset = _dataset(phase="Pending", conditions=[_condition("Sized", "Unknown", "NotYet")])
 
-    assert changes({}, dataset, START) == ["    0s  Pending"]
+    assert changes({}, dataset, START) == ["    0s  Phase Pending"]
+
+
+def test_ready_has_a_line_only_where_it_says_more_than_the_step() -> None:
+    """Ready repeats the reason of what it waits for; said twice, a log is half as clear."""
+    step, other = (
+        _condition("MetadataLoaded", "False", "Loading"),
+        _condition("Ready", "False", "Forbidden", "no right"),
+    )
+    repeated = _dataset(phase="Pending", conditions=[step, _condition("Ready", "False", "Loading")])
+
+    assert changes({}, repeated, START)[1:] == ["    0s  MetadataLoaded=False Loading"]
+    assert changes({}, _dataset(conditions=[step, other]), START)[2:] == ["    0s  Ready=False Forbidden: no right"]
 
 
 def test_the_live_table_shows_phase_elapsed_progress_and_conditions() -> None:
