@@ -82,6 +82,18 @@ def test_a_key_added_while_it_is_processed_runs_once_more_after_done_and_at_the_
     assert drain_keys(queue) == ["other", "hot"]
 
 
+def test_a_key_that_comes_back_at_done_wakes_an_idle_worker(
+    queue: Queue, clock: FakeClock, threads: ThreadPoolExecutor
+) -> None:
+    queue.add("a")
+    queue.get()
+    idle = threads.submit(queue.get)
+    clock.block_until(waiters=2)  # the timer and the idle worker
+    queue.add("a")
+    queue.done("a")
+    assert idle.result(timeout=10) == "a"
+
+
 def test_done_without_a_new_add_leaves_nothing(queue: Queue) -> None:
     queue.add("a")
     queue.done(queue.get())
@@ -144,109 +156,6 @@ def test_never_two_workers_on_one_key_and_nothing_is_lost_with_64_threads(thread
     for worker in workers:
         worker.result()
     assert seen == wanted, "a worker looked after the last add of every key"
-
-
-def test_after_shutdown_what_waits_is_served_then_get_raises(queue: Queue) -> None:
-    queue.add("a")
-    queue.add("b")
-    assert queue.shut_down() is False
-    assert [queue.get(), queue.get()] == ["a", "b"]
-    with pytest.raises(ShutDown):
-        queue.get()
-
-
-def test_adds_after_shutdown_are_dropped(queue: Queue) -> None:
-    queue.shut_down()
-    queue.add("a")
-    queue.add_after("b", 0)
-    queue.add_after("c", 5)
-    queue.add_rate_limited("d")
-    assert len(queue) == 0
-    assert queue.gauges().delayed == 0
-
-
-def test_a_key_marked_before_shutdown_still_runs_after_its_done(queue: Queue) -> None:
-    queue.add("a")
-    queue.get()
-    queue.add("a")
-    queue.shut_down()
-    queue.done("a")
-    assert drain_keys(queue) == ["a"]
-
-
-def test_shutdown_wakes_all_waiting_workers(queue: Queue, threads: ThreadPoolExecutor) -> None:
-    waiting = [threads.submit(queue.get) for _ in range(8)]
-    queue.shut_down()
-    assert all(isinstance(worker.exception(timeout=10), ShutDown) for worker in waiting)
-
-
-def test_shutdown_drops_delayed_keys_and_ends_the_timer_thread(queue: Queue, clock: FakeClock) -> None:
-    before = threading.active_count()
-    queue.add_after("a", 5)
-    queue.shut_down()
-    clock.advance(10)
-    assert len(queue) == 0
-    assert threading.active_count() == before - 1
-
-
-def test_drain_waits_for_what_is_processed_and_for_what_waits(
-    queue: Queue, clock: FakeClock, threads: ThreadPoolExecutor
-) -> None:
-    """client-go's drain would return at the moment when nothing is processed, though a key still waits."""
-    timers = [thread for thread in threading.enumerate() if thread.name == "workqueue-timer"]
-    queue.add("first")
-    queue.add("second")
-    queue.get()
-    drain = threads.submit(queue.shut_down, drain=True)
-    for timer in timers:
-        timer.join()  # ends once the drain has begun
-    clock.block_until(waiters=1)
-    queue.done("first")
-    clock.advance(0)
-    assert clock.waiters() == 1, "it looked again, and waits again"
-    assert queue.get() == "second"
-    clock.advance(0)
-    assert clock.waiters() == 1
-    queue.done("second")
-    assert drain.result(timeout=10) is True
-
-
-def test_a_second_shutdown_ends_a_drain(queue: Queue, threads: ThreadPoolExecutor) -> None:
-    queue.add("never done")
-    queue.get()
-    drain = threads.submit(queue.shut_down, drain=True)
-    with pytest.raises(ShutDown):
-        queue.get()  # returns once the drain has begun
-    assert queue.shut_down() is False
-    assert drain.result(timeout=10) is False
-
-
-def test_a_missing_done_ends_a_drain_by_its_deadline_and_does_not_hang(
-    queue: Queue, clock: FakeClock, threads: ThreadPoolExecutor
-) -> None:
-    queue.add("never done")
-    queue.get()
-    drain = threads.submit(lambda: (queue.shut_down(drain=True, timeout=20), clock.monotonic()))
-    with pytest.raises(ShutDown):
-        queue.get()
-    clock.advance(19)
-    assert not drain.done()
-    clock.advance(1)
-    assert drain.result(timeout=10) == (False, 20)
-
-
-def test_a_worker_that_waits_while_the_last_key_is_taken_after_shutdown_ends(threads: ThreadPoolExecutor) -> None:
-    """Slow keys make workers wait although keys wait; they too must hear of the end."""
-    slow: Queue = WorkQueue(slow_limit=1)
-    slow.add("a", Lane.SLOW)
-    slow.add("b", Lane.SLOW)
-    assert slow.get() == "a"
-    waiting = [threads.submit(slow.get) for _ in range(4)]
-    slow.shut_down()
-    slow.done("a")
-    ends = [worker.exception(timeout=10) or worker.result() for worker in waiting]
-    assert sum(end == "b" for end in ends) == 1
-    assert sum(isinstance(end, ShutDown) for end in ends) == 3
 
 
 def test_requeue_after_forgets_failures(queue: Queue, clock: FakeClock) -> None:

@@ -248,6 +248,7 @@ def test_a_wait_tells_a_notification_from_the_end_of_its_time(clock: FakeClock) 
         clock.advance(100)
         assert late.result(timeout=10) == 5
     with condition:
+        assert clock.wait(condition, 0) is False
         assert SystemClock().wait(condition, 0) is False
 
 

@@ -68,6 +68,17 @@ def test_a_resync_does_not_put_an_event_back(queue: Queue) -> None:
     assert lane_of(queue) is Lane.FRESH
 
 
+def test_a_resync_of_a_slow_key_does_not_lower_the_lane_of_its_retries(queue: Queue, clock: FakeClock) -> None:
+    make_slow(queue, clock, "a")
+    queue.add("a", Lane.FRESH)
+    queue.add("a", Lane.BULK)
+    queue.get()
+    queue.add_after("a", 1)
+    queue.done("a")
+    clock.advance(1)
+    assert lane_of(queue) is Lane.FRESH
+
+
 def test_a_key_marked_while_processed_waits_in_the_most_urgent_lane_that_was_asked(queue: Queue) -> None:
     queue.add("a")
     queue.get()
@@ -166,6 +177,7 @@ def test_slow_keys_hold_at_most_slow_limit_workers_and_a_done_lets_the_next_one_
     assert queue.get() == "event"
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(queue.get)
+        clock.block_until(waiters=2)  # the timer and the worker
         queue.done(slow[0])
         assert waiting.result(timeout=10) == slow[SLOW_LIMIT]
 
@@ -184,6 +196,7 @@ def test_a_key_that_hangs_for_the_first_time_counts_against_the_limit_once_it_is
     assert queue.get() == "event"
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(queue.get)
+        clock.block_until(waiters=2)  # the timer and the worker
         queue.done("event")  # frees no place for slow keys
         queue.done(hanging[0])
         assert waiting.result(timeout=10) == "slow"

@@ -132,11 +132,13 @@ class FakeClock:
     def _wake_all(self) -> None:
         # Not only those that are due: one that was notified a moment ago may not have set its new deadline yet.
         with self._lock:
-            waiters, conditions = list(self._waiters), list(self._conditions)
-        for waiter in waiters:
-            with waiter.condition:
-                waiter.condition.notify_all()
-            waiter.woken.wait()
-        for condition in conditions:  # of all, as a thread that is awake right now is no waiter
-            with condition:  # free once each of its threads waits anew or has left
+            conditions = list(self._conditions)
+        for condition in conditions:
+            with condition:  # with its lock held, each of its threads waits, or is about to wake
+                condition.notify_all()
+                with self._lock:
+                    waiters = [waiter for waiter in self._waiters if waiter.condition is condition]
+            for waiter in waiters:
+                waiter.woken.wait()
+            with condition:  # free once the last of them waits anew or has left
                 pass

@@ -72,7 +72,6 @@ class DelayHeap(Generic[K]):
         """Drop all waiting keys and end the thread."""
         self._stopped = True
         self._due.clear()
-        self._heap.clear()
         self._wake.notify_all()
 
     def join(self) -> None:
