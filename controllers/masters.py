@@ -5,6 +5,7 @@
     cluster = ClusterAddress(("alluxio-master-0.alluxio:19998",), web_port=19999)
     poller.register(("ns", "name"), cluster)              # at every reconcile: idempotent
     poller.snapshot(cluster)                              # None until the first look has ended
+    poller.shown(cluster)                                 # the same, without changes too small to be written
     poller.unregister(("ns", "name"))                     # the last one of a cluster ends its polling
     poller.stop()
 
