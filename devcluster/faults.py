@@ -21,20 +21,21 @@ class Faults:
     """Orders by regular expression over "METHOD /path?query" or, in a watch, "EVENT /path?query"."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._orders: list[tuple[re.Pattern[str], list[Fault]]] = []
+        self._lock, self._orders = threading.Lock(), list[tuple[str, list[Fault]]]()
 
     def add(self, match: str, do: Fault, times: int = 1) -> None:
-        """Do that to the next ``times`` requests that match."""
+        """Do that to the next ``times`` requests that match and for which nothing was ordered before."""
         with self._lock:
-            self._orders.append((re.compile(match), [do] * times))
+            self._orders.append((match, [do] * times))
 
     def clear(self) -> None:
         """Forget every order."""
         with self._lock:
             self._orders.clear()
 
-    def take(self, line: str) -> Fault:
-        """Return what is ordered for this request, and count it."""
+    def take(self, line: str, stopping: threading.Event) -> Fault:
+        """Return what is ordered for this request, after its latency; one that hangs returns when the server stops."""
         with self._lock:
-            return next((left.pop() for match, left in self._orders if left and match.search(line)), Fault())
+            found = next((left.pop() for match, left in self._orders if left and re.search(match, line)), Fault())
+        stopping.wait(None if found.hang else found.latency)
+        return found

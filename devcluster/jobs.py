@@ -10,10 +10,11 @@ from collections import defaultdict
 from datetime import datetime
 
 from devcluster.kinds import Obj
-from devcluster.store import ApiError, Key, Store, key_of, stamp
+from devcluster.store import ApiError, Key, Store, key_of, owners, stamp
 
 TRACKED = "batch.kubernetes.io/job-tracking"
 IN_USE = {"persistentvolumeclaims": "kubernetes.io/pvc-protection", "persistentvolumes": "kubernetes.io/pv-protection"}
+_CLAIMS = "persistentvolumeclaims"
 _WATCHED = ("jobs.batch", "pods", "persistentvolumeclaims", "persistentvolumes")
 _TEXTS = {
     "CompletionsReached": "Reached expected number of succeeded pods",
@@ -29,8 +30,7 @@ class Controllers:
 
     def __init__(self, store: Store) -> None:
         self._store, self._seen = store, dict.fromkeys(_WATCHED, 0)
-        self._pods: dict[Key, set[str]] = defaultdict(set)  # by Job
-        self._users: dict[Key, set[str]] = defaultdict(set)  # pods by claim
+        self._pods: dict[tuple[str, Key], set[str]] = defaultdict(set)  # names by Job and by claim
         self._deadlines: dict[Key, float] = {}
 
     def run(self, changed: threading.Condition, stopping: threading.Event) -> None:
@@ -55,20 +55,22 @@ class Controllers:
 
     def _changed(self) -> set[tuple[str, Key]]:
         keys = set()
-        for resource in _WATCHED:
-            for obj in self._news(resource):
-                space, name = key_of(obj)
-                if resource != "pods":
-                    keys.add((resource, (space, name)))
-                elif job := obj["metadata"].get("labels", {}).get("job-name"):
-                    self._pods[space, job].add(name)
-                    keys.add(("jobs.batch", (space, job)))
-                if resource == "persistentvolumes" and (claim := obj["spec"].get("claimRef")):
-                    keys.add(("persistentvolumeclaims", (claim["namespace"], claim["name"])))
-                for volume in obj["spec"].get("volumes", ()) if resource == "pods" else ():
-                    if claim := volume.get("persistentVolumeClaim"):
-                        self._users[space, claim["claimName"]].add(name)
-                        keys.add(("persistentvolumeclaims", (space, claim["claimName"])))
+        for obj in self._news("jobs.batch"):
+            keys.add(("jobs.batch", key_of(obj)))
+        for obj in self._news("persistentvolumes"):
+            claim = obj["spec"].get("claimRef", {})
+            keys |= {("persistentvolumes", key_of(obj)), (_CLAIMS, (claim.get("namespace", ""), claim.get("name", "")))}
+        for obj in self._news(_CLAIMS):
+            keys |= {(_CLAIMS, key_of(obj)), ("persistentvolumes", ("", obj["spec"].get("volumeName", "")))}
+        for obj in self._news("pods"):
+            (space, name), labels = key_of(obj), obj["metadata"].get("labels") or {}
+            used = [volume.get("persistentVolumeClaim", {}) for volume in obj["spec"].get("volumes", ())]
+            for key in [
+                ("jobs.batch", (space, labels.get("job-name", ""))),
+                *((_CLAIMS, (space, each.get("claimName", ""))) for each in used),
+            ]:
+                self._pods[key].add(name)
+                keys.add(key)
         return keys
 
     def _news(self, resource: str) -> list[Obj]:
@@ -79,15 +81,19 @@ class Controllers:
         self._seen[resource] = self._store.version
         return news
 
+    def _pods_of(self, resource: str, key: Key) -> list[Obj]:
+        found = (self._store.find("pods", key[0], name) for name in sorted(self._pods[resource, key]))
+        pods = [pod for pod in found if pod]
+        self._pods[resource, key] = {pod["metadata"]["name"] for pod in pods}
+        return pods
+
     def _hold(self, resource: str, obj: Obj, finalizer: str, held: bool) -> None:
         names = [name for name in obj["metadata"].get("finalizers", ()) if name != finalizer]
         names += [finalizer] if held else []
         self._store.patch(resource, *key_of(obj), {"metadata": {"finalizers": names}})
 
     def _job(self, key: Key) -> None:
-        found = (self._store.find("pods", key[0], name) for name in sorted(self._pods[key]))
-        pods = [pod for pod in found if pod]
-        self._pods[key] = {pod["metadata"]["name"] for pod in pods}
+        pods = self._pods_of("jobs.batch", key)
         job = self._store.find("jobs.batch", *key)
         self._deadlines.pop(key, None)
         over = (
@@ -96,7 +102,7 @@ class Controllers:
             or _condition(job, "Complete")
             or _condition(job, "Failed")
         )
-        mine = [pod for pod in pods if job and not over and job["metadata"]["uid"] in _owners(pod)]
+        mine = [pod for pod in pods if job and not over and job["metadata"]["uid"] in owners(pod)]
         for pod in pods:
             if pod not in mine:
                 self._hold("pods", pod, TRACKED, False)
@@ -160,11 +166,10 @@ class Controllers:
         return self._store.create("pods", meta["namespace"], pod)
 
     def _claim(self, key: Key) -> None:
-        claim, kind = self._store.find("persistentvolumeclaims", *key), "persistentvolumeclaims"
+        claim, kind = self._store.find(_CLAIMS, *key), _CLAIMS
         if not claim:
             return
-        pods = [self._store.find("pods", key[0], name) for name in sorted(self._users[key])]
-        used = any(pod and not _has_ended(pod) for pod in pods)
+        used = any(not _has_ended(pod) for pod in self._pods_of(kind, key))
         self._hold(kind, claim, IN_USE[kind], used or "deletionTimestamp" not in claim["metadata"])
         volume = self._store.find("persistentvolumes", "", claim["spec"].get("volumeName", ""))
         if not volume or not self._store.find(kind, *key):

@@ -6,8 +6,6 @@ from typing import Any
 
 import jsonschema
 
-_KEEP = ("apiVersion", "kind", "metadata")
-
 
 def admitted(schema: dict[str, Any], value: Any, top: bool = True) -> Any:
     """Return a copy without unknown fields and without nulls where a default stands in, with the defaults filled in."""
@@ -20,14 +18,12 @@ def admitted(schema: dict[str, Any], value: Any, top: bool = True) -> Any:
     result = {}
     for name, item in value.items():
         inner = known.get(name, rest if isinstance(rest, dict) else None)
-        if free and inner is None or top and name in _KEEP:
+        if (free and inner is None) or (top and name in ("apiVersion", "kind", "metadata")):
             result[name] = copy.deepcopy(item)
         elif inner is not None and not (item is None and not inner.get("nullable") and "default" in inner):
             result[name] = admitted(inner, item, False)
-    for name, inner in known.items():
-        if name not in result and "default" in inner:
-            result[name] = admitted(inner, copy.deepcopy(inner["default"]), False)
-    return result
+    missing = {name: inner for name, inner in known.items() if name not in result and "default" in inner}
+    return result | {name: admitted(inner, copy.deepcopy(inner["default"]), False) for name, inner in missing.items()}
 
 
 def validator(schema: dict[str, Any]) -> jsonschema.Draft4Validator:
@@ -37,29 +33,23 @@ def validator(schema: dict[str, Any]) -> jsonschema.Draft4Validator:
 
 def errors(check: jsonschema.Draft4Validator, value: Any) -> list[dict[str, str]]:
     """Return what is wrong as causes of a metav1.Status (field, message, reason), in the server's words where short."""
-    found = check.iter_errors(value)
-    return [cause for error in sorted(found, key=lambda error: error.json_path) for cause in _causes(error)]
+    return [_cause(error) for error in sorted(check.iter_errors(value), key=lambda error: error.json_path)]
 
 
-def _causes(error: jsonschema.ValidationError) -> list[dict[str, str]]:
-    field, value = error.json_path.removeprefix("$").removeprefix("."), json.dumps(error.instance)
-    rule: Any = error.validator_value
+def _cause(error: jsonschema.ValidationError) -> dict[str, str]:
+    field, rule, value = error.json_path[2:], error.validator_value, json.dumps(error.instance)
     if error.validator == "required":
-        present: Any = error.instance
-        names = [name for name in rule if name not in present]
-        return [_cause("FieldValueRequired", f"{field}.{name}".strip("."), "Required value") for name in names]
+        name = error.message.split("'")[1]  # one error for each name, which stands nowhere else
+        return {"reason": "FieldValueRequired", "field": f"{field}.{name}".strip("."), "message": "Required value"}
+    reason, text = "FieldValueInvalid", f"Invalid value: {value}: {error.message}"
     if error.validator == "enum":
-        allowed = ", ".join(json.dumps(choice) for choice in rule)
-        message = f"Unsupported value: {value}: supported values: {allowed}"
-        return [_cause("FieldValueNotSupported", field, message)]
-    if error.validator == "type":
-        text = f"Invalid value: {value}: {field} in body must be of type {rule}"
-        return [_cause("FieldValueTypeInvalid", field, text)]
-    return [_cause("FieldValueInvalid", field, f"Invalid value: {value}: {error.message}")]
-
-
-def _cause(reason: str, field: str, message: str) -> dict[str, str]:
-    return {"reason": reason, "field": field, "message": message}
+        reason, text = (
+            "FieldValueNotSupported",
+            f"Unsupported value: {value}: supported values: {json.dumps(rule)[1:-1]}",
+        )
+    elif error.validator == "type":
+        reason, text = "FieldValueTypeInvalid", f"Invalid value: {value}: {field} in body must be of type {rule}"
+    return {"reason": reason, "field": field, "message": text}
 
 
 def _plain(schema: Any) -> Any:

@@ -2,7 +2,7 @@
 
 Objects are JSON-like dicts. A stored one is never changed again: a write puts a new one in its place, so what is
 returned here may be kept, and must not be changed. Namespaces and owner references are cleaned up within the write that
-calls for it, where a real cluster's controllers take up to half a minute.
+calls for it, where a real cluster's controllers take up to half a minute; foreground deletion is done as background.
 """
 
 import base64
@@ -21,20 +21,18 @@ from devcluster import kinds, schema
 from devcluster.kinds import CRDS, Obj, Predicate, Resource, merged
 
 Key = tuple[str, str]  # namespace, name
-FOREGROUND = "foregroundDeletion"
-#: The server's own: an update keeps them as they are.
-_KEPT = ("uid", "name", "namespace", "creationTimestamp", "generation", "deletionTimestamp",
-         "deletionGracePeriodSeconds", "resourceVersion")  # fmt: skip
+#: The server's own: an update keeps them as they are, a creation drops them.
+_KEPT = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion")
 
 
 class ApiError(Exception):
     """A refusal in the form of a metav1.Status: code, reason and message are the real server's."""
 
-    def __init__(self, code: int, reason: str, message: str, details: Obj | None = None, token: str = "") -> None:
+    def __init__(self, code: int, reason: str, message: str, token: str = "", **details: Any) -> None:
         super().__init__(message)
-        self.code = code
-        self.status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason,
-                       "message": message, "details": details or {}, "metadata": {"continue": token}}  # fmt: skip
+        self.code, meta = code, {"continue": token} if token else {}
+        self.status = {"kind": "Status", "apiVersion": "v1", "metadata": meta, "status": "Failure", "code": code}
+        self.status |= {"reason": reason, "message": message, "details": details}
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Page:
-    """A part of a list, as of ``version``; ``token`` asks for the rest and is empty where there is none."""
+    """A part of a list as of ``version``; ``token`` asks for the rest and is empty where there is none."""
 
     items: list[Obj]
     version: int
@@ -66,6 +64,11 @@ def key_of(obj: Obj) -> Key:
     return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
 
 
+def owners(obj: Obj | None) -> list[str]:
+    """Return the uids of the object's owners."""
+    return [ref["uid"] for ref in (obj or {}).get("metadata", {}).get("ownerReferences") or ()]
+
+
 class Store:
     """What the API server keeps. Not thread-safe: the server holds its lock around every call.
 
@@ -74,27 +77,22 @@ class Store:
     """
 
     def __init__(
-        self,
-        crds: Iterable[Obj] = (),
-        clock: Callable[[], float] = time.time,
-        rng: random.Random | None = None,
-        window: int = 1000,
-    ) -> None:
+        self, crds: Iterable[Obj] = (), clock: Callable[[], float] = time.time,
+        rng: random.Random | None = None, window: int = 1000,
+    ) -> None:  # fmt: skip
         self.clock, self._rng = clock, rng or random.Random()
         self.resources = {resource.name: resource for resource in kinds.BUILTIN}
         self.version = 100  # so that a watch from 1 is too old, as it always is on a real server
         self._floor: dict[str, int] = defaultdict(lambda: 100)
         self._history: dict[str, deque[Change]] = defaultdict(lambda: deque(maxlen=window))
         self._objects: dict[str, dict[Key, Obj]] = defaultdict(dict)
-        self._uids: dict[str, tuple[str, Key]] = {}
+        self._uids: set[str] = set()
         self._owned: dict[str, set[tuple[str, Key]]] = defaultdict(set)
         self._validators: dict[str, Any] = {}
         for name in ("default", "kube-system", "kube-node-lease"):
             self.create("namespaces", "", {"metadata": {"name": name}})
         for crd in crds:
             self.create(CRDS, "", crd)
-
-    # Reading
 
     def find(self, resource: str, namespace: str, name: str) -> Obj | None:
         return self._objects[resource].get((namespace, name))
@@ -110,20 +108,15 @@ class Store:
         """Return the selected objects by namespace and name; the pages of one list all show the state of the first."""
         version, start = json.loads(base64.b64decode(token)) if token else (self.version, ["", ""])
         if version < self._floor[resource]:
-            fresh = base64.b64encode(json.dumps([self.version, start]).encode()).decode()
             text = "The provided continue parameter is too old to display a consistent list result."
-            raise ApiError(410, "Expired", text, token=fresh)
-        state = dict(self._objects[resource])
+            raise ApiError(410, "Expired", text, token=_token(self.version, start))
+        state: dict[Key, Obj | None] = dict(self._objects[resource])
         for change in reversed(self.changes(resource, version)):
-            if change.old is None:
-                state.pop(key_of(change.shown), None)
-            else:
-                state[key_of(change.old)] = change.old
-        keys = sorted(key for key, obj in state.items() if key > tuple(start) and selected(obj))
-        page = keys[: limit or None]
-        rest = len(keys) - len(page)
-        after = base64.b64encode(json.dumps([version, page[-1]]).encode()).decode() if rest else ""
-        return Page([state[key] for key in page], version, after, rest)
+            state[key_of(change.shown)] = change.old
+        found = sorted((key, obj) for key, obj in state.items() if key > tuple(start) and obj and selected(obj))
+        shown, rest = found[: limit or None], found[limit:] if limit else []
+        after = _token(version, shown[-1][0]) if rest else ""
+        return Page([obj for _, obj in shown if obj], version, after, len(rest))
 
     def changes(self, resource: str, since: int) -> list[Change]:
         """Return what happened after that resourceVersion, oldest first; raise 410 where that is no longer known."""
@@ -138,43 +131,37 @@ class Store:
 
     def compact(self) -> None:
         """Forget all changes: every watch and token from before now gets 410."""
+        now = self.version
         self._history.clear()
-        self._floor = defaultdict(lambda version=self.version: version)  # type: ignore[misc]
-
-    # Writing
+        self._floor = defaultdict(lambda: now)
 
     def create(self, resource: str, namespace: str, obj: Obj) -> Obj:
         """Store a new object; 409 AlreadyExists, 404 or 403 for its namespace, 422 by its schema."""
-        kind = self.resources[resource]
-        self._check_namespace(kind, namespace, obj)
-        new = copy.deepcopy(merged(kinds.DEFAULTS.get(resource, {}), obj))
-        meta = new.setdefault("metadata", {})
-        for name in _KEPT[3:]:
-            meta.pop(name, None)
-        if not meta.get("name") and (prefix := meta.get("generateName")):
-            meta["name"] = prefix + "".join(self._rng.choices("bcdfghjklmnpqrstvwxz2456789", k=5))
-        if not meta.get("name"):
-            raise self._invalid(
-                resource, "", "metadata.name", "FieldValueRequired", "Required value: name or generateName is required"
-            )
+        kind, new = self.resources[resource], copy.deepcopy(obj)
+        if kind.namespaced:
+            self._check_namespace(kind, self.get("namespaces", "", namespace), new)
+        meta = {name: value for name, value in new.get("metadata", {}).items() if name not in _KEPT}
+        if "name" not in meta:
+            meta["name"] = meta["generateName"] + "".join(self._rng.choices("bcdfghjklmnpqrstvwxz2456789", k=5))
         if self.find(resource, namespace, meta["name"]):
             raise self._error(409, "AlreadyExists", resource, meta["name"], "already exists")
         meta |= {"uid": str(uuid.UUID(int=self._rng.getrandbits(128), version=4)), "generation": 1}
         meta |= {"creationTimestamp": stamp(self.clock())} | ({"namespace": namespace} if kind.namespaced else {})
-        new |= {"apiVersion": kind.api_version, "kind": kind.kind}
-        if kind.has_status and resource != "nodes":
+        new |= {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": meta}
+        if resource in kinds.DEFAULTS:
+            new["spec"] = merged(kinds.DEFAULTS[resource], new["spec"])
+        if kind.has_status:
             new.pop("status", None)
-            new |= {"status": kinds.FIRST_STATUS[resource]} if resource in kinds.FIRST_STATUS else {}
-        if resource == "jobs.batch":
-            kinds.label_job(new)
-        return self._write(resource, None, self._validated(kind, new))
+            new |= {"status": {"phase": kinds.FIRST_PHASE[resource]}} if resource in kinds.FIRST_PHASE else {}
+        return self._write(resource, None, self._valid(kind, kinds.label_job(new) if resource == "jobs.batch" else new))
 
     def update(self, resource: str, namespace: str, name: str, obj: Obj, subresource: str = "") -> Obj:
         """Replace the object, or its status alone; 409 Conflict for another uid or resourceVersion."""
         old = self.get(resource, namespace, name)
         if not obj.get("metadata", {}).get("resourceVersion") and resource not in kinds.UNCONDITIONAL:
             text = "Invalid value: 0: must be specified for an update"
-            raise self._invalid(resource, name, "metadata.resourceVersion", "FieldValueInvalid", text)
+            cause = {"reason": "FieldValueInvalid", "field": "metadata.resourceVersion", "message": text}
+            raise self._invalid(resource, name, [cause])
         return self._replace(resource, old, obj, subresource)
 
     def patch(self, resource: str, namespace: str, name: str, patch: Obj, subresource: str = "") -> Obj:
@@ -184,24 +171,21 @@ class Store:
 
     def apply(self, resource: str, namespace: str, name: str, config: Obj, manager: str) -> Obj:
         """Server-side apply without ownership: create, or merge. Fields that a later apply leaves out stay."""
-        entry = {"manager": manager, "operation": "Apply", "apiVersion": self.resources[resource].api_version}
         old = self.find(resource, namespace, name)
-        managers = [] if old is None else old["metadata"].get("managedFields", [])
-        managers = [*managers, *([] if entry in managers else [entry])]
+        managers = old["metadata"].get("managedFields", []) if old else []
+        entry = {"manager": manager, "operation": "Apply"}
+        managers = managers if entry in managers else [*managers, entry]
         config = merged(config, {"metadata": {"name": name, "managedFields": managers}})
-        return (
-            self.create(resource, namespace, config) if old is None else self.patch(resource, namespace, name, config)
-        )
+        return self.patch(resource, namespace, name, config) if old else self.create(resource, namespace, config)
 
     def bind(self, namespace: str, name: str, binding: Obj) -> None:
         """Assign a pod to a node (pods/binding); a second time is 409."""
-        pod, node = self.get("pods", namespace, name), binding["target"]["name"]
+        pod = self.get("pods", namespace, name)
         if taken := pod["spec"].get("nodeName"):
-            text = f'pod {name} is already assigned to node "{taken}"'
-            raise self._conflict("pods/binding", name, text)
+            raise self._conflict("pods/binding", name, f'pod {name} is already assigned to node "{taken}"')
         scheduled = [{"type": "PodScheduled", "status": "True", "lastTransitionTime": stamp(self.clock())}]
-        meta = {"uid": binding.get("metadata", {}).get("uid") or pod["metadata"]["uid"]}
-        self._replace("pods", pod, merged(pod, {"metadata": meta, "spec": {"nodeName": node}}), "")
+        wanted = {"uid": binding["metadata"]["uid"]} if "uid" in binding["metadata"] else {}
+        self.patch("pods", namespace, name, {"metadata": wanted, "spec": {"nodeName": binding["target"]["name"]}})
         self.patch("pods", namespace, name, {"status": {"conditions": scheduled}}, "status")
 
     def delete(self, resource: str, namespace: str, name: str, options: Obj | None = None) -> Obj:
@@ -209,60 +193,44 @@ class Store:
         options, old = options or {}, self.get(resource, namespace, name)
         self._guard(resource, old, options.get("preconditions") or {})
         # Jobs alone default to Orphan, for the sake of clients from before garbage collection.
-        policy = options.get("propagationPolicy") or ("Orphan" if resource == "jobs.batch" else "Background")
-        new = copy.deepcopy(old)
-        meta, dependents = new["metadata"], sorted(self._owned[old["metadata"]["uid"]])
-        if policy == "Orphan":
-            for kind, key in dependents:
-                self._disown(kind, self._objects[kind][key], meta["uid"])
-        if policy == "Foreground" and dependents and FOREGROUND not in meta.get("finalizers", []):
-            meta["finalizers"] = [*meta.get("finalizers", []), FOREGROUND]
-        grace = self._grace(resource, old, options.get("gracePeriodSeconds"))
-        if "deletionTimestamp" not in meta:
-            meta["deletionTimestamp"] = stamp(self.clock() + grace)
-            meta["generation"] += 1
-        if resource in ("pods", "namespaces"):
-            meta["deletionGracePeriodSeconds"] = min(grace, meta.get("deletionGracePeriodSeconds", grace))
+        if options.get("propagationPolicy", "Orphan" if resource == "jobs.batch" else "") == "Orphan":
+            for kind, key in sorted(self._owned[old["metadata"]["uid"]]):
+                refs = self._objects[kind][key]["metadata"]["ownerReferences"]
+                left = [ref for ref in refs if ref["uid"] != old["metadata"]["uid"]]
+                self.patch(kind, *key, {"metadata": {"ownerReferences": left}})
+        grace, new = _grace(resource, old, options.get("gracePeriodSeconds")), copy.deepcopy(old)
+        if "deletionTimestamp" not in new["metadata"]:
+            new["metadata"]["deletionTimestamp"] = stamp(self.clock() + grace)
+            new["metadata"]["generation"] += 1
+        if resource == "pods":
+            new["metadata"]["deletionGracePeriodSeconds"] = grace
         if resource == "namespaces":
             new["status"] = {"phase": "Terminating"}
-        if new == old:
-            return old
-        self._settle(resource, old, new)
-        if policy == "Foreground":
-            self._collect(dependents)
-        elif resource == "namespaces":
-            self._collect(
-                (kind, key)
-                for kind, objects in list(self._objects.items())
-                for key in sorted(objects)
-                if key[0] == name
-            )
-        return self.find(resource, namespace, name) or new
-
-    # Inside
+        written = self._settle(resource, old, new) if new != old else old
+        if resource == "namespaces":
+            self._delete_all(self._content(name))
+        return written
 
     def _replace(self, resource: str, old: Obj, wanted: Obj, subresource: str) -> Obj:
-        kind, name = self.resources[resource], old["metadata"]["name"]
+        kind, name, had = self.resources[resource], old["metadata"]["name"], old["metadata"]
         self._guard(resource, old, wanted.get("metadata") or {})
-        new = copy.deepcopy(old | {"status": wanted.get("status")} if subresource == "status" else wanted)
+        new = old | {"status": wanted.get("status")} if subresource == "status" else dict(wanted)
         if kind.has_status and not subresource:
             new["status"] = old.get("status")
-        if new.get("status") is None:
-            new.pop("status", None)
-        new["metadata"] |= {field: old["metadata"][field] for field in _KEPT if field in old["metadata"]}
-        new = self._validated(kind, new | {"apiVersion": kind.api_version, "kind": kind.kind})
+        kept = {field: had[field] for field in (*_KEPT, "name", "namespace") if field in had}
+        new |= {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": new["metadata"] | kept}
+        new = self._valid(kind, copy.deepcopy({field: value for field, value in new.items() if value is not None}))
         if new == old:
             return old
-        added = set(new["metadata"].get("finalizers") or ()) - set(old["metadata"].get("finalizers") or ())
-        if "deletionTimestamp" in old["metadata"] and added:
-            text = "Forbidden: no new finalizers can be added if the object is being deleted, "
-            text += f"found new finalizers {sorted(added)}"
-            raise self._invalid(resource, name, "metadata.finalizers", "FieldValueForbidden", text)
-        for field in kinds.IMMUTABLE.get(resource, ()):
-            before, after = old.get("spec", {}).get(field), new.get("spec", {}).get(field)
-            if before and before != after:
-                text = f"Invalid value: {json.dumps(after)}: field is immutable"
-                raise self._invalid(resource, name, f"spec.{field}", "FieldValueInvalid", text)
+        added = set(new["metadata"].get("finalizers") or ()) - set(had.get("finalizers") or ())
+        if "deletionTimestamp" in had and added:
+            text = "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers "
+            cause = {
+                "reason": "FieldValueForbidden",
+                "field": "metadata.finalizers",
+                "message": f"{text}{sorted(added)}",
+            }
+            raise self._invalid(resource, name, [cause])
         apart = {"metadata", "status"} if kind.has_status else {"metadata"}
         if any(old.get(field) != new.get(field) for field in (old.keys() | new.keys()) - apart):
             new["metadata"]["generation"] += 1
@@ -272,101 +240,64 @@ class Store:
         """Write the object, or remove it where it is being deleted and nothing holds it any more."""
         meta = new["metadata"]
         held = meta.get("finalizers") or meta.get("deletionGracePeriodSeconds")
-        if resource == "namespaces":
-            held = any(key[0] == meta["name"] for objects in self._objects.values() for key in objects)
-        gone = "deletionTimestamp" in meta and not held
-        return self._write(resource, old, None if gone else new)
+        held = held or (resource == "namespaces" and self._content(meta["name"]))
+        return self._write(resource, old, new if held or "deletionTimestamp" not in meta else None)
 
     def _write(self, resource: str, old: Obj | None, new: Obj | None) -> Obj:
         """Make one change under the next resourceVersion: the only place that touches the objects."""
         self.version += 1
-        source = new or old or {}
+        source: Obj = new or old or {}
         shown = source | {"metadata": source["metadata"] | {"resourceVersion": str(self.version)}}
         history, key, uid = self._history[resource], key_of(shown), shown["metadata"]["uid"]
         if len(history) == history.maxlen:
             self._floor[resource] = history[0].version
         history.append(Change(self.version, old, shown if new else None, shown))
-        for owner in _owners(old):
+        for owner in owners(old):
             self._owned[owner].discard((resource, key))
         if new:
             self._objects[resource][key] = shown
-            self._uids[uid] = (resource, key)
-            for owner in _owners(new):
+            self._uids.add(uid)
+            for owner in owners(new):
                 self._owned[owner].add((resource, key))
+            self._collect([(resource, key)] if owners(new) else [])
         else:
-            del self._objects[resource][key], self._uids[uid]
+            del self._objects[resource][key]
+            self._uids.discard(uid)
+            self._collect(self._owned.pop(uid, ()))
+            space = self.find("namespaces", "", key[0])
+            if space and "deletionTimestamp" in space["metadata"] and not self._content(key[0]):
+                self._write("namespaces", space, None)
         if resource == CRDS:
-            self._serve(old, new)
-        self._clean_up(resource, key, shown, removed=new is None)
+            self._serve(kinds.served(source), removed=new is None)
         return shown
 
-    def _serve(self, old: Obj | None, new: Obj | None) -> None:
-        if old and not new:
-            gone = kinds.served(old).name
-            self._collect((gone, key) for key in sorted(self._objects[gone]))
-            self.resources.pop(gone, None)
-        if new:
-            kind = kinds.served(new)
-            self.resources[kind.name] = kind
-            self._validators[kind.name] = schema.validator(kind.schema or {})
+    def _serve(self, kind: Resource, removed: bool) -> None:
+        self.resources[kind.name] = kind
+        self._validators[kind.name] = schema.validator(kind.schema or {})
+        if removed:
+            self._delete_all((kind.name, key) for key in self._objects[kind.name])
+            del self.resources[kind.name]
 
-    def _clean_up(self, resource: str, key: Key, obj: Obj, removed: bool) -> None:
-        """Do what the garbage collector and the namespace controller do after a change."""
-        if not removed:
-            owners = _owners(obj)
-            if owners and not any(owner in self._uids for owner in owners):
-                self._collect([(resource, key)])
-            return
-        self._collect(sorted(self._owned.pop(obj["metadata"]["uid"], ())))
-        for uid in _owners(obj):
-            if uid in self._uids and not self._owned[uid]:
-                kind, owner = self._uids[uid][0], self._objects[self._uids[uid][0]][self._uids[uid][1]]
-                left = [name for name in owner["metadata"].get("finalizers", ()) if name != FOREGROUND]
-                self._replace(kind, owner, merged(owner, {"metadata": {"finalizers": left}}), "")
-        space = self.find("namespaces", "", key[0])
-        if space and "deletionTimestamp" in space["metadata"]:
-            self._settle("namespaces", space, space)
+    def _content(self, namespace: str) -> list[tuple[str, Key]]:
+        return [(kind, key) for kind, objects in self._objects.items() for key in objects if key[0] == namespace]
 
-    def _collect(self, dependents: Iterable[tuple[str, Key]]) -> None:
-        for resource, key in list(dependents):
-            obj = self._objects[resource].get(key)
-            going = obj and ("deletionTimestamp" in obj["metadata"] or not all(map(self._is_going, _owners(obj))))
-            if obj and not going:
+    def _collect(self, candidates: Iterable[tuple[str, Key]]) -> None:
+        """Delete those which have no owner left, as the garbage collector does."""
+        self._delete_all(each for each in candidates if self._uids.isdisjoint(owners(self.find(each[0], *each[1]))))
+
+    def _delete_all(self, candidates: Iterable[tuple[str, Key]]) -> None:
+        for resource, key in sorted(candidates):
+            obj = self.find(resource, *key)
+            if obj and "deletionTimestamp" not in obj["metadata"]:
                 self.delete(resource, *key, {"propagationPolicy": "Background"})
 
-    def _is_going(self, uid: str) -> bool:
-        if uid not in self._uids:
-            return True
-        resource, key = self._uids[uid]
-        return FOREGROUND in self._objects[resource][key]["metadata"].get("finalizers", ())
-
-    def _disown(self, resource: str, obj: Obj, owner: str) -> None:
-        left = [ref for ref in obj["metadata"]["ownerReferences"] if ref["uid"] != owner]
-        self._replace(resource, obj, merged(obj, {"metadata": {"ownerReferences": left}}), "")
-
-    def _grace(self, resource: str, obj: Obj, asked: int | None) -> int:
-        running = obj.get("spec", {}).get("nodeName") and obj.get("status", {}).get("phase") not in (
-            "Succeeded",
-            "Failed",
-        )
-        if resource != "pods" or not running:
-            return 0
-        usual = obj["metadata"].get("deletionGracePeriodSeconds", obj["spec"].get("terminationGracePeriodSeconds", 30))
-        return int(usual if asked is None else asked)
-
-    def _check_namespace(self, kind: Resource, namespace: str, obj: Obj) -> None:
-        if not kind.namespaced:
-            return
-        space = self.get("namespaces", "", namespace)
+    def _check_namespace(self, kind: Resource, space: Obj, obj: Obj) -> None:
         if "deletionTimestamp" in space["metadata"]:
-            text = f"unable to create new content in namespace {namespace} because it is being terminated"
-            cause = {
-                "reason": "NamespaceTerminating",
-                "message": f"namespace {namespace} is being terminated",
-                "field": "metadata.namespace",
-            }
-            name = obj.get("metadata", {}).get("name", "")
-            raise self._error(403, "Forbidden", kind.name, name, f"is forbidden: {text}", [cause])
+            namespace, name = space["metadata"]["name"], obj["metadata"].get("name", "")
+            cause = {"reason": "NamespaceTerminating", "field": "metadata.namespace"}
+            cause |= {"message": f"namespace {namespace} is being terminated"}
+            text = f"is forbidden: unable to create new content in namespace {namespace} because it is being terminated"
+            raise self._error(403, "Forbidden", kind.name, name, text, [cause])
 
     def _guard(self, resource: str, old: Obj, wanted: Obj) -> None:
         have, name = old["metadata"], old["metadata"]["name"]
@@ -377,33 +308,36 @@ class Store:
             text = "the object has been modified; please apply your changes to the latest version and try again"
             raise self._conflict(resource, name, text)
 
-    def _validated(self, kind: Resource, obj: Obj) -> Obj:
+    def _valid(self, kind: Resource, obj: Obj) -> Obj:
         if kind.schema is None:
             return obj
         obj = schema.admitted(kind.schema, obj)
         if causes := schema.errors(self._validators[kind.name], obj):
-            raise self._invalid_by(kind.name, obj["metadata"]["name"], causes)
+            raise self._invalid(kind.name, obj["metadata"]["name"], causes)
         return obj
 
-    def _invalid(self, resource: str, name: str, field: str, reason: str, message: str) -> ApiError:
-        return self._invalid_by(resource, name, [{"reason": reason, "field": field, "message": message}])
-
-    def _invalid_by(self, resource: str, name: str, causes: list[dict[str, str]]) -> ApiError:
+    def _invalid(self, resource: str, name: str, causes: list[dict[str, str]]) -> ApiError:
         kind, texts = self.resources[resource], [f"{cause['field']}: {cause['message']}" for cause in causes]
-        text = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
-        who = f"{kind.kind}.{kind.group}" if kind.group else kind.kind
-        details = {"name": name, "group": kind.group, "kind": kind.kind, "causes": causes}
-        return ApiError(422, "Invalid", f'{who} "{name}" is invalid: {text}', details)
+        text, who = ", ".join(texts), f"{kind.kind}.{kind.group}".rstrip(".")
+        text = text if len(texts) == 1 else f"[{text}]"
+        return ApiError(422, "Invalid", f'{who} "{name}" is invalid: {text}', name=name, kind=kind.kind, causes=causes)
 
     def _conflict(self, resource: str, name: str, text: str) -> ApiError:
-        message = f'Operation cannot be fulfilled on {resource} "{name}": {text}'
-        return ApiError(409, "Conflict", message, {"name": name, "kind": resource.partition(".")[0]})
+        return ApiError(409, "Conflict", f'Operation cannot be fulfilled on {resource} "{name}": {text}', name=name)
 
     def _error(self, code: int, reason: str, resource: str, name: str, text: str, causes: Any = ()) -> ApiError:
-        kind = self.resources[resource]
-        details = {"name": name, "group": kind.group, "kind": kind.plural, "causes": list(causes)}
-        return ApiError(code, reason, f'{resource} "{name}" {text}', details)
+        group, kind = self.resources[resource].group, self.resources[resource].plural
+        return ApiError(code, reason, f'{resource} "{name}" {text}', name=name, group=group, kind=kind, causes=causes)
 
 
-def _owners(obj: Obj | None) -> list[str]:
-    return [ref["uid"] for ref in (obj or {}).get("metadata", {}).get("ownerReferences") or ()]
+def _token(version: int, start: Any) -> str:
+    return base64.b64encode(json.dumps([version, start]).encode()).decode()
+
+
+def _grace(resource: str, obj: Obj, asked: int | None) -> int:
+    """Return the seconds that a pod is given to end: none where it has no node or has ended."""
+    spec, meta = obj.get("spec", {}), obj["metadata"]
+    if resource != "pods" or not spec.get("nodeName") or obj["status"]["phase"] in ("Succeeded", "Failed"):
+        return 0
+    usual = meta.get("deletionGracePeriodSeconds", spec["terminationGracePeriodSeconds"])
+    return int(usual if asked is None else min(asked, usual) if "deletionTimestamp" in meta else asked)
