@@ -166,7 +166,9 @@ def kustomization(directory: str) -> dict[str, Any]:
     return dict(yaml.safe_load(text))
 
 
-@pytest.mark.parametrize("directory", ["", "components/monitoring", "components/tenant-limits"])
+@pytest.mark.parametrize(
+    "directory", ["", "components/monitoring", "components/namespaced", "components/tenant-limits"]
+)
 def test_every_file_is_installed_by_somebody(directory: str) -> None:
     listed = kustomization(directory)["resources"]
     below = MANIFESTS / directory

@@ -5,6 +5,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -74,18 +75,51 @@ def test_the_pods_of_the_deployment_pass_pod_security(installed: ControlPlane) -
     assert "violates PodSecurity" in caught.value.stderr
 
 
-@pytest.mark.parametrize("component", ["monitoring", "tenant-limits"])
-def test_components_are_built_on_the_base(control_plane: ControlPlane, tmp_path: Path, component: str) -> None:
-    overlay = tmp_path / "overlay"
+def built(control_plane: ControlPlane, directory: Path, component: str) -> list[dict[str, Any]]:
+    """Return the base with one component, as kustomize builds them together."""
+    overlay = directory / "overlay"
     overlay.mkdir()
-    (tmp_path / "manifests").symlink_to(MANIFESTS, target_is_directory=True)
+    (directory / "manifests").symlink_to(MANIFESTS, target_is_directory=True)
     content = {"resources": ["../manifests"], "components": [f"../manifests/components/{component}"]}
     (overlay / "kustomization.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-    built = list(yaml.safe_load_all(control_plane.kubectl("kustomize", str(overlay))))
-    kinds = {item["kind"] for item in built}
-    assert {"Deployment", "CustomResourceDefinition"} < kinds
-    wanted = {"monitoring": {"ServiceMonitor", "PrometheusRule"}, "tenant-limits": {"ValidatingAdmissionPolicy"}}
-    assert wanted[component] < kinds
+    return list(yaml.safe_load_all(control_plane.kubectl("kustomize", str(overlay))))
+
+
+@pytest.mark.parametrize(
+    ("component", "kinds"),
+    [
+        ("monitoring", {"ServiceMonitor", "PrometheusRule"}),
+        ("tenant-limits", {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}),
+    ],
+)
+def test_components_add_to_the_base(
+    control_plane: ControlPlane, tmp_path: Path, component: str, kinds: set[str]
+) -> None:
+    found = {item["kind"] for item in built(control_plane, tmp_path, component)}
+    assert {"Deployment", "CustomResourceDefinition", *kinds} <= found
+
+
+def test_a_namespaced_controller_has_rights_for_volumes_and_in_its_namespaces_alone(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    found = built(control_plane, tmp_path, "namespaced")
+    bindings = {
+        (item["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"])
+        for item in found
+        if item["kind"].endswith("Binding")
+    }
+    assert bindings == {
+        ("ClusterRoleBinding", "", "fluidctl-volumes"),
+        ("RoleBinding", "fluidctl-system", "fluidctl"),
+        ("RoleBinding", "team-a", "fluidctl"),
+        ("RoleBinding", "team-a", "fluidctl-logs"),
+    }
+    (deployment,) = (item for item in found if item["kind"] == "Deployment")
+    (controller,) = deployment["spec"]["template"]["spec"]["containers"]
+    variables = {variable["name"]: variable["value"] for variable in controller["env"]}
+    assert variables == {"FLUIDCTL_NAMESPACES": "team-a", "FLUIDCTL_JOB_IMAGE": controller["image"]}
+    (volumes,) = (item for item in found if item["metadata"]["name"] == "fluidctl-volumes" and "rules" in item)
+    assert [rule["resources"] for rule in volumes["rules"]] == [["persistentvolumes"]]
 
 
 @pytest.fixture
