@@ -4,6 +4,7 @@ Every write is safe to repeat and safe to come late: a status names the resource
 Job and a volume have deterministic names and are created, never taken over, and a deletion names the uid.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ from controllers.decision import Child, CreateJob, CreateVolume, Decision, Delet
 from controllers.jobs import DATASET_UID
 from controllers.kube.client import Cluster
 from controllers.kube.errors import AlreadyExists, Conflict, Forbidden, Invalid, NotFound
-from controllers.kube.resources import DATASETS, JOBS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
+from controllers.kube.resources import DATASETS, JOBS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, Resource
 from controllers.observe import Stores
 from controllers.volumes import VOLUME
 
@@ -43,6 +44,26 @@ class Applier:
             self._still_current(dataset)
         for child in decision.children:
             self._child(dataset, child)
+
+    def delete_orphan(self, volume: dict[str, Any]) -> bool:
+        """Delete a PV and its claim, if the Dataset that they are labelled with does not exist; return whether so.
+
+        The API server is asked, not the cache: a selector, or a cache that is behind, may hide the Dataset.
+        """
+        uid = volume["metadata"]["labels"][DATASET_UID]
+        claim = volume["spec"].get("claimRef") or {}
+        namespace, name = claim.get("namespace", ""), claim.get("name", "")
+        try:
+            if self._cluster.get(DATASETS, namespace, name)["metadata"]["uid"] == uid:
+                return False
+        except NotFound:
+            pass  # as it should be for an orphan
+        self._guard()
+        for found in self._stores.claims.by_index("dataset", uid):
+            meta = found["metadata"]
+            self._delete(PERSISTENTVOLUMECLAIMS, meta["namespace"], meta["name"], meta["uid"])
+        self._delete(PERSISTENTVOLUMES, "", volume["metadata"]["name"], volume["metadata"]["uid"])
+        return True
 
     def release(self, job: dict[str, Any]) -> None:
         """Unsuspend a Job, in the version that was seen."""
@@ -97,20 +118,20 @@ class Applier:
                 case CreateVolume(kind, body):
                     self._create_volume(dataset, kind, body)
                 case DeleteJob(name, uid):
-                    self._cluster.delete(JOBS, namespace, name, uid=uid)
-                case DeleteVolume(kind, name, uid):
-                    where = "" if kind == VOLUME else namespace
-                    self._cluster.delete(
-                        PERSISTENTVOLUMES if kind == VOLUME else PERSISTENTVOLUMECLAIMS, where, name, uid=uid
-                    )
-        except NotFound:
-            if isinstance(child, CreateJob | CreateVolume):
-                raise  # the namespace is gone
+                    self._delete(JOBS, namespace, name, uid)
+                case DeleteVolume(kind, name, uid) if kind == VOLUME:
+                    self._delete(PERSISTENTVOLUMES, "", name, uid)
+                case DeleteVolume(_, name, uid):
+                    self._delete(PERSISTENTVOLUMECLAIMS, namespace, name, uid)
         except Forbidden as error:
             if not error.namespace_terminating:
                 raise Refused(Problem("Forbidden", error.message)) from error
         except Invalid as error:
             raise Refused(Problem("Refused", error.message)) from error
+
+    def _delete(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
+        with contextlib.suppress(NotFound):  # gone is what was wanted
+            self._cluster.delete(resource, namespace, name, uid=uid)
 
     def _create_job(self, dataset: dict[str, Any], body: dict[str, Any]) -> None:
         namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]

@@ -12,7 +12,7 @@ from controllers.api.dataset import DatasetStatus
 
 @dataclass(frozen=True, order=True)
 class Key:
-    """What a worker takes from the queue. ``kind`` is "Dataset" or "Admission" (which has no name)."""
+    """What a worker takes from the queue. ``kind`` is "Dataset", "Orphan" (a volume) or "Admission" (no name)."""
 
     kind: str
     namespace: str = ""
@@ -24,6 +24,8 @@ class Key:
 
 #: The one key behind which suspended Jobs are released.
 ADMISSION = Key("Admission")
+#: Kind of the key of a volume whose Dataset may be gone.
+ORPHAN = "Orphan"
 
 
 @dataclass(frozen=True)

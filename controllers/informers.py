@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Iterator
 
 from controllers.config import ControllerConfig
-from controllers.decision import ADMISSION, Key
+from controllers.decision import ADMISSION, ORPHAN, Key
 from controllers.jobs import DATASET_UID, SELECTOR
 from controllers.jobview import runs
 from controllers.kube.client import Cluster
@@ -32,6 +32,13 @@ class Wakes:
         uid = change.obj["metadata"].get("labels", {}).get(DATASET_UID, "")
         for owner in self._stores.datasets.by_index("uid", uid):
             self._wake(key_of(owner), change)
+
+    def volume(self, change: Change) -> None:
+        """A volume whose Dataset is not known may be left over from one whose finalizer was torn off."""
+        self.child(change)
+        uid = change.obj["metadata"].get("labels", {}).get(DATASET_UID, "")
+        if not self._only and change.kind is not ChangeKind.DELETED and not self._stores.datasets.by_index("uid", uid):
+            self._enqueue(Key(ORPHAN, "", change.obj["metadata"]["name"]), Lane.BULK)
 
     def job(self, change: Change) -> None:
         """Any change of a Job may free a place or ask for one."""
@@ -85,6 +92,6 @@ def reflectors(
     yield (
         PERSISTENTVOLUMES.plural,
         Reflector(
-            cluster, PERSISTENTVOLUMES, stores.volumes, wakes.child, label_selector=SELECTOR, clock=clock, rng=rng
+            cluster, PERSISTENTVOLUMES, stores.volumes, wakes.volume, label_selector=SELECTOR, clock=clock, rng=rng
         ),
     )

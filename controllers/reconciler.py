@@ -16,7 +16,7 @@ from controllers.api.conditions import READY, find
 from controllers.api.dataset import DatasetStatus
 from controllers.apply import Applier, LostLease, Refused
 from controllers.dataset import Observed, Problem, decide
-from controllers.decision import ADMISSION, Decision, Event, Key
+from controllers.decision import ADMISSION, ORPHAN, Decision, Event, Key
 from controllers.kube.errors import Conflict, KubeError, NotFound, TooManyRequests
 from controllers.logs import bound
 
@@ -74,7 +74,9 @@ class Reconciler:
         """Handle one key and say when to come back. Never raises: a bug in one Dataset costs only that one."""
         with bound(dataset=str(key), reconcileID=uuid.uuid4().hex[:8]):
             try:
-                return self._admit() if key == ADMISSION else self._dataset(key)
+                if key == ADMISSION:
+                    return self._admit()
+                return self._orphan(key) if key.kind == ORPHAN else self._dataset(key)
             except Conflict as error:
                 logger.debug("read again: %s", error.message)
                 return Outcome("requeue", error=error.message)
@@ -165,6 +167,13 @@ class Reconciler:
         except KubeError as error:
             return error
         return None
+
+    def _orphan(self, key: Key) -> Outcome:
+        """Delete a volume, and its claim, whose Dataset the API server does not know: a forced deletion left them."""
+        volume = self._stores.volumes.get("", key.name)
+        if volume is not None and self._applier.delete_orphan(volume):
+            logger.info("deleted volume %s: its Dataset is gone", key.name)
+        return Outcome("success")
 
     def _wake(self, job_name: str) -> None:
         job = self._stores.jobs.get(*job_name.split("/", 1))

@@ -387,6 +387,19 @@ def test_a_claim_of_that_name_of_somebody_else_is_said_and_left_alone(world: Wor
     assert world.cluster.get(PERSISTENTVOLUMECLAIMS, "default", "one")["metadata"]["uid"] == before["metadata"]["uid"]
 
 
+def test_a_volume_whose_dataset_was_torn_away_is_swept(world: World) -> None:
+    """Somebody removed the finalizer by hand while no controller ran: the next one deletes volume and claim."""
+    world.apply()
+    world.ready()
+    world.stop_controller()
+    world.cluster.merge_patch(DATASETS, "default", "one", {"metadata": {"finalizers": []}})
+    world.cluster.delete(DATASETS, "default", "one")
+
+    world.start_controller()
+
+    world.gone()
+
+
 # --- the controller ---------------------------------------------------------------------------------------------------
 
 
