@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from controllers.kube.client import Cluster
@@ -29,6 +30,7 @@ _FILES_PER_DIRECTORY = 100
 #: How often to look whether the controller still runs while its work is watched.
 _LOOK_SECONDS = 2.0
 _STOP_SECONDS = 10.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,20 @@ def run(data: str, files: int, once: bool, stage: Callable[[Path, Path], Abstrac
         raise Failure(Code.USAGE, f"--data: {data} is not a directory")
     if files < 0:
         raise Failure(Code.USAGE, f"--files must be at least 0, not {files}")
-    # A supervisor's SIGTERM ends the demo as Ctrl-C does: processes and directories go in either case.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for name in _SIGNALS:
+        signal.signal(name, _end)
     with tempfile.TemporaryDirectory(prefix="fluidctl-demo-") as temporary:
         work = Path(temporary)
         source = Path(data).absolute() if data else make_tree(work / "data", files)
         with stage(source, work) as place, _controller(place.controller_flags, work) as controller:
             _show(place, controller, source, work, once)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """End at the first signal and ignore the next ones: an impatient Ctrl-C must not leave processes behind."""
+    for name in _SIGNALS:
+        signal.signal(name, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def make_tree(root: Path, files: int) -> Path:

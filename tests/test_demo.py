@@ -101,7 +101,8 @@ def test_the_demo_stays_until_ctrl_c_and_what_it_suggests_works(tmp_path: Path, 
                 env=environment | {"KUBECONFIG": kubeconfig[1]},
             ).stdout
         finally:
-            process.send_signal(signal.SIGINT)
+            for _ in range(3):  # people are impatient
+                process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
 
     assert listed.splitlines()[1].split()[:3] == ["demo", "Ready", "20"]
