@@ -116,7 +116,7 @@ def main() -> None:
     print("| work queue | keys/s |\n|---|---|")
     print(f"| add, 1 thread | {spread(adds)} |")
     for workers, measured in speeds.items():
-        print(f"| get + done, {workers} threads | {spread(measured)} |")
+        print(f"| get + done, threads: {workers} | {spread(measured)} |")
     print("\n| delayed keys | how many | seconds to add | memory, MB | bytes a key |\n|---|---|---|---|---|")
     for name, rows in memory.items():
         count = min(row[0] for row in rows)

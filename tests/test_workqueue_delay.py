@@ -224,6 +224,22 @@ def test_advance_wakes_a_thread_at_each_of_its_deadlines_on_the_way(clock: FakeC
         assert seen == [2, 4, 6, 8]
 
 
+def test_advance_returns_after_the_work_that_a_woken_thread_does_under_its_lock(clock: FakeClock) -> None:
+    condition, result = threading.Condition(), []
+
+    def work() -> None:
+        with condition:
+            while clock.wait(condition, 1 - clock.monotonic()):
+                pass
+            result.append(sum(range(1_000_000)))
+
+    with ThreadPoolExecutor() as pool:
+        pool.submit(work)
+        clock.block_until(waiters=1)
+        clock.advance(1)
+        assert len(result) == 1
+
+
 def test_a_wait_tells_a_notification_from_the_end_of_its_time(clock: FakeClock) -> None:
     condition = threading.Condition()
 

@@ -63,13 +63,22 @@ def test_shutdown_wakes_all_waiting_workers(queue: Queue, threads: ThreadPoolExe
     assert all(isinstance(worker.exception(timeout=10), ShutDown) for worker in waiting)
 
 
-def test_shutdown_drops_delayed_keys_and_ends_the_timer_thread(queue: Queue, clock: FakeClock) -> None:
+def test_shutdown_drops_delayed_keys_and_returns_when_the_timer_thread_has_ended() -> None:
+    class LingeringClock(FakeClock):
+        def wait(self, condition: threading.Condition, timeout: float | None) -> bool:
+            woken = super().wait(condition, timeout)
+            sum(range(1_000_000))
+            return woken
+
     before = threading.active_count()
+    clock = LingeringClock()
+    queue: Queue = WorkQueue(slow_limit=1, clock=clock)
     queue.add_after("a", 5)
     queue.shut_down()
+    assert threading.active_count() == before
     clock.advance(10)
     assert len(queue) == 0
-    assert threading.active_count() == before - 1
+    assert queue.gauges().delayed == 0
 
 
 def test_drain_waits_for_what_is_processed_and_for_what_waits(

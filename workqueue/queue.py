@@ -39,7 +39,8 @@ class WorkQueue(Generic[K]):
     ``slow_limit``: how many workers slow keys may hold at a time; half of the workers is a good choice. A key is slow
     if its last processing, from ``get`` to ``done``, took over ``slow_after`` seconds: until it is fast once, it waits
     in the SLOW lane whatever lane is asked for. A key that is over that time *now* counts against the limit too.
-    The queue cannot interrupt a worker: it relies on each processing to end at some time.
+    The queue cannot interrupt a worker: it relies on each processing to end at some time. ``age_after``: the seconds
+    after which a key that is not in the FRESH lane is served in turn with those that are; ``Lanes`` has the whole rule.
     """
 
     def __init__(
@@ -119,7 +120,10 @@ class WorkQueue(Generic[K]):
                 raise ValueError(f"done() of {key!r}, which is not being processed")
             seconds = self._clock.monotonic() - run.started
             # Keys of deleted objects leave the set by themselves: their last processing finds nothing, and is fast.
-            (self._slow.add if seconds > self._slow_after else self._slow.discard)(key)
+            if seconds > self._slow_after:
+                self._slow.add(key)
+            else:
+                self._slow.discard(key)
             if run.again:
                 self._lanes.put(key, self._lane(key, run.again.asked), run.again)
                 self._ready.notify()
