@@ -9,7 +9,6 @@ from controllers.dataset import JobState, Observed
 from controllers.dataset_metrics import DatasetMetrics
 from controllers.decision import Key
 from controllers.masters import MasterPoller
-from controllers.observe import cluster_address
 from controllers.progress import ProgressReader
 
 
@@ -21,7 +20,7 @@ class Pollers:
 
     def follow(self, key: Key, seen: Observed) -> None:
         """Register what this Dataset needs now, and nothing else."""
-        address = cluster_address(seen.spec)
+        address = seen.alluxio
         if address is None or seen.meta.deleting:
             self._masters.unregister(key)
         else:

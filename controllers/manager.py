@@ -31,6 +31,7 @@ from controllers.kube.events import EventRecorder
 from controllers.kube.lease import LeaderElector
 from controllers.kube.reflector import Reflector
 from controllers.kube.resources import DATASETS
+from controllers.master_http import DirectTransport, HttpTransport, ServiceProxyTransport
 from controllers.master_snapshot import ClusterAddress
 from controllers.masters import MasterPoller
 from controllers.metrics import Metrics
@@ -104,7 +105,9 @@ class Controller:
         counters.watch(self._queue.gauges)
         identity = config.identity or f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         self._events = EventRecorder(self._cluster, COMPONENT, identity, self._clock)
-        self._masters: MasterPoller[Key] = MasterPoller(self._enqueue, interval=config.cache_poll_seconds)
+        self._masters: MasterPoller[Key] = MasterPoller(
+            self._enqueue, transport=self._transport(), interval=config.cache_poll_seconds
+        )
         self._progress = ProgressReader(
             lambda namespace, pod: self._cluster.pod_log(namespace, pod, tail_lines=5, limit_bytes=16_384),
             lambda name: self._enqueue(Key("Dataset", *name)),
@@ -241,6 +244,12 @@ class Controller:
             per_master=self._config.loads_per_master,
             everywhere=self._config.global_loads,
         )
+
+    def _transport(self) -> HttpTransport:
+        """Ask masters directly, or from a laptop through the API server, which alone can reach them."""
+        if self._cluster.in_cluster:
+            return DirectTransport()
+        return ServiceProxyTransport(self._cluster.service_proxy_get)
 
     def _enqueue(self, key: Key) -> None:
         self._queue.add(key)

@@ -109,6 +109,7 @@ class Observer:
         raw_jobs = self._stores.jobs.by_index("dataset", meta.uid)
         jobs = tuple(job_view(job, pods_of(job, pods)) for job in raw_jobs)
         volume, claim = self._volumes(meta, spec, masters, path)
+        address = cluster_address(spec, meta.namespace if self._cluster.in_cluster else "")
         sample = self._progress((meta.namespace, meta.name))
         return Observed(
             now=self._now(),
@@ -121,12 +122,13 @@ class Observer:
             masters=masters,
             path=path,
             inputs=inputs_hash(spec) if spec else "",
+            alluxio=address,
             jobs=tuple(self._explained(meta.namespace, job) for job in jobs),
             running_pods=tuple(pod["metadata"]["name"] for pod in pods if runs(pod)),
             volume=volume,
             claim=claim,
             claim_users=self._users(meta) if meta.deleting and claim.deleting else (),
-            master=self._master(spec, status),
+            master=self._master(address, status),
             progress=ProgressSample(*sample) if sample else None,
             line=self._line(meta.namespace, jobs),
             problem=problem,
@@ -166,8 +168,7 @@ class Observer:
         wanted_claim = persistent_volume_claim(meta.namespace, meta.name, meta.uid, spec)
         return view(volume, wanted), view(claim, wanted_claim)
 
-    def _master(self, spec: DatasetSpec | None, status: DatasetStatus) -> MasterView:
-        address = cluster_address(spec)
+    def _master(self, address: ClusterAddress | None, status: DatasetStatus) -> MasterView:
         found = self._snapshot(address) if address else None
         if found is None:
             return MasterView()
@@ -248,8 +249,19 @@ def _uses(pod: dict[str, Any], claim: str) -> bool:
     return any((item.get("persistentVolumeClaim") or {}).get("claimName") == claim for item in volumes)
 
 
-def cluster_address(spec: DatasetSpec | None) -> ClusterAddress | None:
-    """Return whom to ask for the state of the Dataset's Alluxio, or None where the spec names nobody."""
+def cluster_address(spec: DatasetSpec | None, namespace: str) -> ClusterAddress | None:
+    """Return whom to ask for the state of the Dataset's Alluxio, or None where the spec names nobody.
+
+    A bare name is one of the Dataset's own namespace, where its Jobs look it up; ``namespace`` is empty where no
+    cluster DNS can be asked.
+    """
     if spec is None or spec.alluxio is None:
         return None
-    return ClusterAddress(spec.alluxio.masters, spec.alluxio.web_port)
+    masters = tuple(_qualified(master, namespace) for master in spec.alluxio.masters)
+    return ClusterAddress(masters, spec.alluxio.web_port)
+
+
+def _qualified(master: str, namespace: str) -> str:
+    host, _, port = master.rpartition(":")
+    bare = namespace and host != "localhost" and "." not in host and ":" not in host
+    return f"{host}.{namespace}.svc:{port}" if bare else master

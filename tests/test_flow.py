@@ -4,6 +4,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -267,7 +268,7 @@ def test_back_and_forth_is_three_runs(world: World) -> None:
     world.ready()
     for number, path in ((2, "/d001"), (3, "/d000")):
         world.cluster.merge_patch(DATASETS, "default", "one", {"spec": {"alluxio": {"datasetPath": path}}})
-        world.eyes.until(lambda number=number: number in world.eyes.runs["one"])
+        world.eyes.until(partial(lambda wanted: wanted in world.eyes.runs["one"], number))
         assert world.ready()["status"]["run"]["number"] == number
 
 

@@ -101,7 +101,7 @@ class CacheStatus(Model):
     )
     workers: Count = Field(default=0, description="Live workers.")
     lost_workers: Count = Field(default=0, description="Lost workers.")
-    update_time: Time = Field(default="", description="When a master last answered.")
+    update_time: Time = Field(default="", description="When these numbers were read.")
 
 
 class VolumeStatus(Model):
@@ -151,7 +151,8 @@ def _written(conditions: tuple[Condition, ...]) -> list[dict[str, Any]]:
     ]
 
 
-def _condition_schema() -> dict[str, Any]:
+def condition_schema() -> dict[str, Any]:
+    """Return the schema of conditions: a map by type."""
     text = {"type": "string"}
     return {
         "type": "array",
@@ -180,7 +181,7 @@ Conditions = Annotated[
     tuple[Condition, ...],
     BeforeValidator(_conditions),
     PlainSerializer(_written),
-    WithJsonSchema(_condition_schema()),
+    WithJsonSchema(condition_schema()),
 ]
 
 

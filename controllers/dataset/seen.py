@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from controllers.api.dataset import CacheStatus, DatasetSpec, DatasetStatus
 from controllers.api.result import Progress, Result
 from controllers.config import ControllerConfig
+from controllers.master_snapshot import ClusterAddress
 
 #: Kubernetes convention: <group>/<what it guards>.
 FINALIZER = "data.fluid.io/dataset-cleanup"
@@ -121,6 +122,7 @@ class Observed:
     masters: tuple[str, ...] = ()
     path: str = "/"
     inputs: str = ""
+    alluxio: ClusterAddress | None = None  # whom the poller asks
     jobs: tuple[JobView, ...] = ()
     running_pods: tuple[str, ...] = ()  # not ended; their Job may be gone already
     volume: VolumeView = VolumeView()
