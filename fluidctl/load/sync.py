@@ -122,8 +122,9 @@ class Sync:
         task.reason = _reason(bad[0]) if bad else "" if task.ok else "the storage has nothing at this path"
 
     def _judge_silence(self, task: Task, now: float) -> None:
-        per_batch = (now - task.submitted) / task.batches if task.batches else 0.0
-        allowed = QUIET_SECONDS + per_batch if task.batches else self._listing_seconds
+        allowed = self._listing_seconds
+        if task.batches:  # one more batch may take as long as those before it took each
+            allowed = QUIET_SECONDS + (task.moved - task.submitted) / task.batches
         if now - task.moved <= allowed or task.stalled:
             return
         log.warning("the sync of %r stands still after %d operations", task.path, task.operations)

@@ -1,0 +1,481 @@
+"""Load and count as a whole, against the double of a master over real directories."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from controllers.api.command import Mount, StepCommand
+from controllers.api.result import Exit, Progress, Result
+from devcluster.master import AlluxioMaster
+from fluidctl.load import alluxio_pb2 as pb
+from fluidctl.load import empties, sync
+from fluidctl.load.main import main
+from fluidctl.load.retry import Rule
+from tests.load_kit import Steps, make, odd_tree, truth
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses that only a real master or a real storage needs."""
+    monkeypatch.setattr(empties, "GAUGE_SECONDS", 0.0)
+    monkeypatch.setattr(empties, "MARKER_SECONDS", 0.0)
+    monkeypatch.setattr(sync, "QUIET_SECONDS", 0.3)
+    monkeypatch.setattr(Rule, "delay", lambda *_: 0.01)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = tmp_path / "tree"
+    make(root, [f"d{d}/e{e}/f{f}" for d in range(6) for e in range(4) for f in range(5)])
+    return root
+
+
+@pytest.fixture
+def master(tree: Path) -> Iterator[AlluxioMaster]:
+    with AlluxioMaster(tree) as made:
+        yield made
+
+
+@pytest.fixture
+def steps(master: AlluxioMaster, tmp_path: Path) -> Steps:
+    return _steps(master, tmp_path)
+
+
+def _steps(master: AlluxioMaster, tmp_path: Path) -> Steps:
+    return Steps(tmp_path / "spill", [f"127.0.0.1:{master.port}"])
+
+
+# --- what is there ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+def test_totals_are_those_of_the_storage_whatever_the_names(tmp_path: Path, asynchronous: bool) -> None:
+    """Odd names, deep, wide and empty directories; by tasks and, on an older master, by a recursive listing."""
+    root = tmp_path / "tree"
+    odd_tree(root)
+    with AlluxioMaster(root, asynchronous=asynchronous) as master:
+        result, code = _steps(master, tmp_path).both()
+
+    assert (code, result.reason, result.proved) == (Exit.COMPLETE, "Counted", True)
+    assert result.totals == truth(root)
+    assert result.method == ("SyncMetadata" if asynchronous else "ListStatus")
+
+
+@pytest.mark.parametrize("folders", [0, 1, 3, 210])
+def test_a_tree_is_loaded_whole_by_however_many_tasks(tmp_path: Path, folders: int) -> None:
+    """None, one, several or too many top folders; the count then asks nothing of the storage."""
+    root = tmp_path / "tree"
+    make(root, ["top", *(f"{n}/f" for n in range(folders))])
+    with AlluxioMaster(root) as master:
+        steps = _steps(master, tmp_path)
+        loaded, _ = steps.run("load")
+        listings = master.counters["MetadataSyncPrefetchOpsCount"]
+        counted, _ = steps.run("size", evidence=loaded.evidence)
+
+        assert counted.totals == truth(root)
+        assert master.counters["MetadataSyncPrefetchOpsCount"] == listings
+        assert json.loads(loaded.evidence)["w"] is True
+
+
+def test_a_dataset_below_the_root_is_counted_alone(steps: Steps, tree: Path) -> None:
+    """Its own root is not counted."""
+    result, _ = steps.both("/d1")
+
+    assert result.totals == truth(tree / "d1")
+
+
+def test_an_empty_dataset_is_a_valid_one(tmp_path: Path) -> None:
+    """Zero files, and proved."""
+    with AlluxioMaster(tmp_path / "nothing") as master:
+        (tmp_path / "nothing").mkdir()
+        result, code = _steps(master, tmp_path).both()
+
+    assert (code, result.proved) == (Exit.COMPLETE, True)
+    assert result.totals == truth(tmp_path / "nothing")
+
+
+def test_a_count_without_a_load_loads_and_says_so(
+    steps: Steps, master: AlluxioMaster, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The master's counter of created files tells how many; a second count loads none."""
+    load, counts = master._load, master.counts
+
+    def counting(path: bytes, task: Any = None) -> None:
+        load(path, task)
+        master.counters["FilesCreated"] += sum(not child.folder for child in master._inodes[path].values())
+
+    monkeypatch.setattr(master, "_load", counting)
+    monkeypatch.setattr(master, "counts", lambda: counts() | {"Master.FilesCreated": master.counters["FilesCreated"]})
+    first, second = steps.run("size")[0], steps.run("size")[0]
+
+    assert (first.proved, second.proved) == (True, True)
+    assert first.totals == second.totals == truth(tree)
+    assert (first.loaded_by_size, second.loaded_by_size) == (truth(tree).files, 0)
+
+
+# --- what is not as described -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/nope", Exit.PATH_NOT_FOUND),
+        ("/d1/e1/f1", Exit.NOT_A_DIRECTORY),
+        ("relative", Exit.INVALID_PATH),
+        ("/a%", Exit.INVALID_PATH),
+    ],
+)
+@pytest.mark.parametrize("step", ["load", "size"])
+def test_a_wrong_path_is_a_permanent_error_that_says_which(steps: Steps, step: str, path: str, code: Exit) -> None:
+    """Both steps look before they begin."""
+    result, found = steps.run(step, path)
+
+    assert found is code
+    assert found.permanent
+    assert path.strip("%") in result.message
+
+
+def test_a_missing_mount_is_named_with_what_the_master_has(steps: Steps, tree: Path) -> None:
+    """And one that is there in another spelling is no error."""
+    result, code = steps.run("load", mounts=(Mount("/data", "s3://b"),))
+    fine = steps.run("load", mounts=(Mount("/", f"file://{tree}/"),))
+
+    assert (code, fine[1]) == (Exit.MOUNT_MISSING, Exit.COMPLETE)
+    assert f"It has: / on local://{tree}." in result.message
+
+
+@pytest.mark.parametrize("denied", ["/", "/d2/e1"])
+def test_a_refused_directory_is_named_and_a_refused_dataset_is_permanent(
+    steps: Steps, master: AlluxioMaster, denied: str
+) -> None:
+    """The load itself finds it: the task fails, the walk in its place says where."""
+    master.behaviour.failing[denied.encode()] = grpc.StatusCode.PERMISSION_DENIED
+    result, code = steps.run("load")
+
+    assert code is (Exit.PERMISSION_DENIED if denied == "/" else Exit.INCOMPLETE)
+    assert denied in result.message
+    assert result.failed_directories == (() if denied == "/" else (denied,))
+
+
+# --- what is missing --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+def test_a_directory_that_hides_its_entries_never_counts_as_complete(
+    steps: Steps, master: AlluxioMaster, asynchronous: bool, tree: Path
+) -> None:
+    """One dangling link: the master answers "empty", status OK. It is named among true empties."""
+    os.symlink("/nonexistent/target", tree / "d3" / "e2" / "link")
+    make(tree, ["empty1/", "empty2/", "d0/empty3/"])
+    master.behaviour.asynchronous = asynchronous
+    result, code = steps.both()
+
+    assert (code, result.proved) == (Exit.INCOMPLETE, False)
+    assert (result.failed_directories, result.failed_count) == (("/d3/e2",), 1)
+    assert result.totals is not None
+    assert result.totals.files == truth(tree).files - 6
+
+
+def test_a_directory_that_heals_is_counted_and_proved(steps: Steps, master: AlluxioMaster, tree: Path) -> None:
+    """Between the first look and the forced one: counted again, once each."""
+    hidden = master.behaviour.hidden
+    hidden.add(b"/d3/e2")
+    loaded, _ = steps.run("load")
+    hidden.clear()
+    result, code = steps.run("size", evidence=loaded.evidence)
+
+    assert (code, result.proved, result.totals) == (Exit.COMPLETE, True, truth(tree))
+
+
+def test_a_new_attempt_loads_only_the_directories_that_it_is_told(
+    steps: Steps, master: AlluxioMaster, tree: Path
+) -> None:
+    """By forced listings of them, which repair what a ONCE would believe."""
+    master.behaviour.failing[b"/d2/e1"] = grpc.StatusCode.UNAVAILABLE
+    first, code = steps.run("load")
+    before = master.counters["MetadataSyncPrefetchOpsCount"]
+    master.behaviour.failing.clear()
+    again, fine = steps.run("load", directories=first.failed_directories)
+
+    assert (code, fine) == (Exit.INCOMPLETE, Exit.COMPLETE)
+    assert master.counters["MetadataSyncPrefetchOpsCount"] == before + 1
+    assert steps.run("size", evidence=again.evidence)[0].totals == truth(tree)
+
+
+def test_failures_that_the_master_counted_are_looked_into_before_they_are_believed(
+    steps: Steps, master: AlluxioMaster
+) -> None:
+    """Somebody's look-up of a missing path moves the same counter: the listings are repeated, and quiet."""
+    master.behaviour.asynchronous = False
+    loaded, _ = steps.run("load")
+    master.counters["MetadataSyncPathsFail"] += 3
+    before = master.counters["MetadataSyncPrefetchOpsCount"]
+    result, _ = steps.run("size", evidence=loaded.evidence)
+
+    assert result.proved
+    assert master.counters["MetadataSyncPrefetchOpsCount"] > before
+
+
+def test_unreadable_directories_are_convicted_by_the_cache_of_absent_paths(
+    steps: Steps, master: AlluxioMaster, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first forced listing adds them to it; in a later attempt they stay a doubt, which is not a proof."""
+    make(tree, ["locked/"])
+    load = master._load
+
+    def unreadable(path: bytes, task: Any = None) -> None:
+        load(path, task)
+        if path == b"/locked" and task is None:
+            master.counters["AbsentCacheSize"] = 1
+
+    monkeypatch.setattr(master, "_load", unreadable)
+    first, code = steps.both()
+    second, _ = steps.both()
+
+    assert (code, first.failed_directories) == (Exit.INCOMPLETE, ("/locked",))
+    assert (second.reason, second.proved) == ("CountedUnproved", False)
+    assert "/locked" in second.message
+
+
+# --- storages that answer errors with nothing -------------------------------------------------------------------------
+
+
+class _Oss(AlluxioMaster):
+    """As a real master over oss was measured: a refused directory is "OK, empty", at once and for good.
+
+    ``broken``: the flat listing of the whole tree fails. ``refused``: directories, whose own sync finds no object.
+    """
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.refused: set[bytes] = set()
+        self.broken = False
+
+    def _mounts(self, _: Any) -> pb.GetMountTableResponse:
+        point = pb.MountPointInfo(ufsUri=b"oss://bucket/", ufsType="oss")
+        return pb.GetMountTableResponse(mountPoints=[pb.MountEntry(key=b"/", value=point)])
+
+    def _load(self, path: bytes, task: Any = None) -> None:
+        if path in self.refused:
+            self._loaded.add(path)
+            if task is not None and task.path == path:
+                task.objects = 0
+        else:
+            super()._load(path, task)
+
+    def _sync(self, task: Any) -> None:
+        if self.broken and task.path == b"/":
+            task.failure, task.state = b"LIST failed", pb.FAILED
+        else:
+            super()._sync(task)
+
+
+@pytest.fixture
+def oss(tree: Path) -> Iterator[_Oss]:
+    with _Oss(tree) as made:
+        yield made
+
+
+def test_one_flat_listing_whose_objects_are_the_count_is_a_proof(oss: _Oss, tmp_path: Path, tree: Path) -> None:
+    """Also with empty directories, which nothing else could prove."""
+    make(tree, ["empty/"])
+    result, code = _steps(oss, tmp_path).both()
+
+    assert (code, result.proved, result.totals) == (Exit.COMPLETE, True, truth(tree))
+    assert len(oss._groups) == 1
+
+
+def test_an_empty_answer_of_such_a_storage_is_not_believed(oss: _Oss, tmp_path: Path, tree: Path) -> None:
+    """Without the flat listing, a directory that shows nothing is asked for its marker: found, or incomplete."""
+    make(tree, ["marked/"])
+    oss.broken, oss.refused = True, {b"/d4/e0"}
+    result, code = _steps(oss, tmp_path).both()
+
+    assert (code, result.failed_directories) == (Exit.INCOMPLETE, ("/d4/e0",))
+    oss.refused.clear()
+    oss._loaded.discard(b"/d4/e0")
+    healed, fine = _steps(oss, tmp_path).both()
+    assert (fine, healed.proved, healed.totals) == (Exit.COMPLETE, True, truth(tree))
+
+
+def test_an_older_master_over_such_a_storage_proves_no_empty_directory(oss: _Oss, tmp_path: Path, tree: Path) -> None:
+    """It is counted, and said to be unproved."""
+    oss.behaviour.asynchronous = False
+    assert _steps(oss, tmp_path).both()[0].proved
+    make(tree, ["empty/"])
+    oss.format()
+    result, code = _steps(oss, tmp_path).both()
+
+    assert (code, result.reason, result.proved) == (Exit.COMPLETE, "CountedUnproved", False)
+
+
+# --- masters that change or stand still -------------------------------------------------------------------------------
+
+
+def test_a_restart_between_load_and_count_loses_nothing(steps: Steps, master: AlluxioMaster, tree: Path) -> None:
+    """Same cluster id, no fewer paths: the journal kept the tree, the evidence kept the counters."""
+    loaded, _ = steps.run("load")
+    master.restart()
+    result, code = steps.run("size", evidence=loaded.evidence)
+
+    assert (code, result.proved, result.totals) == (Exit.COMPLETE, True, truth(tree))
+
+
+@pytest.mark.parametrize("how", ["format", "fewer"])
+def test_a_master_that_lost_its_tree_is_noticed(steps: Steps, master: AlluxioMaster, how: str) -> None:
+    """By its cluster id, or after a restart by fewer paths than the load saw."""
+    loaded, _ = steps.run("load")
+    if how == "format":
+        master.format()
+    else:
+        master._inodes = {b"/": {}}
+        master.restart()
+    result, code = steps.run("size", evidence=loaded.evidence)
+
+    assert code is Exit.MASTER_CHANGED
+    assert not code.permanent
+    assert "lost its metadata" in result.message
+
+
+@pytest.mark.parametrize("step", ["load", "size"])
+def test_a_restart_in_the_middle_of_a_step_is_survived(
+    steps: Steps, master: AlluxioMaster, tree: Path, step: str
+) -> None:
+    """The step finds the master again, authenticates again, and its counts are exact."""
+    master.behaviour.latency = 0.02
+    timer = threading.Timer(0.3, master.restart)
+    timer.start()
+    result, code = steps.run(step)
+    timer.join()
+    if step == "load":
+        result, code = steps.run("size", evidence=result.evidence)
+
+    assert (code, result.proved, result.totals) == (Exit.COMPLETE, True, truth(tree))
+
+
+def test_a_task_that_stands_still_is_helped_by_a_walk(steps: Steps, master: AlluxioMaster, tree: Path) -> None:
+    """A lost wake-up in the master: any new file wakes it."""
+    master.behaviour.stall_after = 3
+    result, code = steps.both()
+
+    assert (code, result.totals, result.proved) == (Exit.COMPLETE, truth(tree), True)
+    assert all(task.state != pb.RUNNING for task in master._groups)
+
+
+def test_a_step_without_progress_ends_and_leaves_no_task_behind(steps: Steps, master: AlluxioMaster) -> None:
+    """Retryable: the next attempt may find a storage that answers."""
+    master.behaviour.files_per_second = 0.01
+    result, code = steps.run("load", no_progress_seconds=1)
+
+    assert (code, code.permanent) == (Exit.NO_PROGRESS, False)
+    assert all(task.state == pb.CANCELED for task in master._groups)
+
+
+@pytest.mark.parametrize(("step", "asynchronous"), [("load", True), ("load", False), ("size", True)])
+def test_a_request_to_stop_ends_a_step_at_once(
+    steps: Steps, master: AlluxioMaster, step: str, asynchronous: bool
+) -> None:
+    """Also in the middle of a listing; tasks are cancelled, the result so far is told."""
+    master.behaviour.files_per_second, master.behaviour.asynchronous = 0.01, asynchronous
+    threading.Timer(0.3, lambda: steps.watch.terminate()).start()
+    result, code = steps.run(step)
+
+    assert code is Exit.TERMINATED
+    assert result.seconds < 10
+    assert all(task.state == pb.CANCELED for task in master._groups)
+
+
+def test_a_new_attempt_joins_the_task_of_a_killed_one(steps: Steps, master: AlluxioMaster, tree: Path) -> None:
+    """The same path while it runs gives the same task, so nothing is listed twice."""
+    master.behaviour.files_per_second = 200
+    master._submit(pb.SyncMetadataRequest(path=b"/"))
+    result, code = steps.both()
+
+    assert (code, result.totals) == (Exit.COMPLETE, truth(tree))
+    assert len({task.id for task in master._groups if task.path == b"/"}) == 1
+
+
+# --- the process ------------------------------------------------------------------------------------------------------
+
+
+def _command(master: AlluxioMaster, tmp_path: Path, step: str = "load") -> StepCommand:
+    result, spill = str(tmp_path / "result"), str(tmp_path / "spill")
+    return StepCommand(step, (f"127.0.0.1:{master.port}",), "/", result_path=result, spill_path=spill)
+
+
+def test_the_argv_of_the_contract_gives_progress_lines_and_a_result(
+    master: AlluxioMaster, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First progress at once, last line and termination message the result."""
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    code = main(_command(master, tmp_path).argv())
+    lines = capsys.readouterr().out.splitlines()
+
+    assert code == Exit.COMPLETE
+    assert Progress.from_json(lines[0]).step == "load"
+    assert Result.from_json(lines[-1]).reason == "Loaded"
+    assert (tmp_path / "result").read_text() == lines[-1]
+
+
+_GOOD = ["--master=h:1", "--path=/"]
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["load"],
+        ["load", "--path=/"],
+        ["load", "--master=h", "--path=/"],
+        ["copy", *_GOOD],
+        ["load", *_GOOD, "--x"],
+        ["load", *_GOOD, "--mount=nope"],
+        ["load", *_GOOD, "--parallelism=0"],
+    ],
+)
+def test_an_argv_that_is_not_understood_ends_with_usage(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Controller and image do not fit together: permanent, and said."""
+    assert main(argv) == Exit.USAGE
+    assert "fluidctl" in capsys.readouterr().err
+
+
+def test_evidence_that_cannot_be_read_ends_with_usage(steps: Steps) -> None:
+    """It is ours, so it is not guessed at."""
+    assert steps.run("size", evidence="{}")[1] is Exit.USAGE
+
+
+def test_an_unknown_error_is_logged_with_its_traceback_and_internal(
+    steps: Steps, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bug of ours is retried, and can be found."""
+    monkeypatch.setattr("fluidctl.load.main.Step", lambda *_: 1 / 0)
+    result, code = steps.run("load")
+
+    assert (code, result.reason) == (Exit.INTERNAL, "Internal")
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_signal_ends_the_process_with_its_result_and_one_sentence(master: AlluxioMaster, tmp_path: Path) -> None:
+    """As Kubernetes ends a pod."""
+    master.behaviour.files_per_second = 0.01
+    code = "import sys; from fluidctl.load.main import main; sys.exit(main(sys.argv[1:]))"
+    argv = [sys.executable, "-c", code, *_command(master, tmp_path).argv()]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        Progress.from_json(process.stdout.readline())
+        process.terminate()
+        _, said = process.communicate(timeout=30)
+
+    assert process.returncode == Exit.TERMINATED
+    assert Result.from_json((tmp_path / "result").read_text()).reason == "Terminated"
+    assert said.splitlines()[-1].startswith("fluidctl load: The step was told to stop")
+    assert "Traceback" not in said
