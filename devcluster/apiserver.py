@@ -178,7 +178,9 @@ class ApiServer:
 
     def _log(self, pod: Obj, query: Query) -> Iterator[bytes]:
         meta, container = pod["metadata"], query.get("container") or pod["spec"]["containers"][0]["name"]
-        reader = self.log_readers.get(pod["spec"].get("nodeName", ""))
+        if "nodeName" not in pod["spec"]:
+            return iter(())
+        reader = self.log_readers.get(pod["spec"]["nodeName"])
         if reader is None or "startTime" not in pod["status"]:
             text = f'container "{container}" in pod "{meta["name"]}" is waiting to start: ContainerCreating'
             raise ApiError(400, "BadRequest", text)

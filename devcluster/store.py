@@ -160,8 +160,7 @@ class Store:
         old = self.get(resource, namespace, name)
         if not obj.get("metadata", {}).get("resourceVersion") and resource not in kinds.UNCONDITIONAL:
             text = "Invalid value: 0: must be specified for an update"
-            cause = {"reason": "FieldValueInvalid", "field": "metadata.resourceVersion", "message": text}
-            raise self._invalid(resource, name, [cause])
+            raise self._invalid(resource, name, "metadata.resourceVersion", text)
         return self._replace(resource, old, obj, subresource)
 
     def patch(self, resource: str, namespace: str, name: str, patch: Obj, subresource: str = "") -> Obj:
@@ -212,8 +211,12 @@ class Store:
         return written
 
     def _replace(self, resource: str, old: Obj, wanted: Obj, subresource: str) -> Obj:
-        kind, name, had = self.resources[resource], old["metadata"]["name"], old["metadata"]
-        self._guard(resource, old, wanted.get("metadata") or {})
+        kind, name, had, asked = self.resources[resource], old["metadata"]["name"], old["metadata"], wanted["metadata"]
+        if asked.get("resourceVersion") not in (None, "", had["resourceVersion"]):
+            text = "the object has been modified; please apply your changes to the latest version and try again"
+            raise self._conflict(resource, name, text)
+        if asked.get("uid") not in (None, "", had["uid"]):
+            raise self._invalid(resource, name, "metadata.uid", f'Invalid value: "{asked["uid"]}": field is immutable')
         new = old | {"status": wanted.get("status")} if subresource == "status" else dict(wanted)
         if kind.has_status and not subresource:
             new["status"] = old.get("status")
@@ -301,22 +304,23 @@ class Store:
 
     def _guard(self, resource: str, old: Obj, wanted: Obj) -> None:
         have, name = old["metadata"], old["metadata"]["name"]
-        if (uid := wanted.get("uid")) and uid != have["uid"]:
-            text = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {have['uid']}"
-            raise self._conflict(resource, name, text)
-        if (version := wanted.get("resourceVersion")) and version != have["resourceVersion"]:
-            text = "the object has been modified; please apply your changes to the latest version and try again"
-            raise self._conflict(resource, name, text)
+        for field, text in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
+            if wanted.get(field) and wanted[field] != have[field]:
+                raise self._conflict(resource, name, f"the {text} in the precondition ({wanted[field]}) does not match "
+                                     f"the {text} in record ({have[field]}). The object might have been modified")  # fmt: skip
 
     def _valid(self, kind: Resource, obj: Obj) -> Obj:
         if kind.schema is None:
             return obj
         obj = schema.admitted(kind.schema, obj)
         if causes := schema.errors(self._validators[kind.name], obj):
-            raise self._invalid(kind.name, obj["metadata"]["name"], causes)
+            raise self._refused(kind.name, obj["metadata"]["name"], causes)
         return obj
 
-    def _invalid(self, resource: str, name: str, causes: list[dict[str, str]]) -> ApiError:
+    def _invalid(self, resource: str, name: str, field: str, text: str, reason: str = "FieldValueInvalid") -> ApiError:
+        return self._refused(resource, name, [{"reason": reason, "field": field, "message": text}])
+
+    def _refused(self, resource: str, name: str, causes: list[dict[str, str]]) -> ApiError:
         kind, texts = self.resources[resource], [f"{cause['field']}: {cause['message']}" for cause in causes]
         text, who = ", ".join(texts), f"{kind.kind}.{kind.group}".rstrip(".")
         text = text if len(texts) == 1 else f"[{text}]"
