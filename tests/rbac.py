@@ -1,8 +1,8 @@
 """Which rights the controller needs: read from the calls of ``Cluster`` in its source, so that no list is kept by hand.
 
 A call names its resource as a constant of ``controllers.kube.resources``. Where it has a variable instead, every
-constant that the function names counts; where it has an attribute of its object, those of the functions that make such
-objects.
+constant that the function names counts, or, for a parameter, every one that is given to the function; where it has an
+attribute of its object, those of the functions that make such objects.
 """
 
 import ast
@@ -88,20 +88,28 @@ def _subresource(call: ast.Call) -> str:
 def _resources(argument: ast.expr, scope: list[ast.AST], trees: list[ast.Module]) -> set[Resource]:
     if found := _named(argument):
         return found
+    everything = [node for tree in trees for node in ast.walk(tree)]
     if isinstance(argument, ast.Name):
-        return _named(scope[-1])
-    made = next(item.name for item in reversed(scope) if isinstance(item, ast.ClassDef))
-    makers = [
-        function
-        for tree in trees
-        for function in ast.walk(tree)
-        if isinstance(function, _FUNCTIONS) and any(_makes(node, made) for node in ast.walk(function))
-    ]
-    return {resource for function in makers for resource in _named(function)}
+        function = scope[-1]
+        assert isinstance(function, _FUNCTIONS)
+        calls = [node for node in everything if isinstance(node, ast.Call) and _called(node) == function.name]
+        given = [part for call in calls for part in call.args] if _is_parameter(function, argument) else [function]
+    else:
+        made = next(item.name for item in reversed(scope) if isinstance(item, ast.ClassDef))
+        functions = [node for node in everything if isinstance(node, _FUNCTIONS)]
+        given = [item for item in functions if any(_called(node) == made for node in ast.walk(item))]
+    return {resource for node in given for resource in _named(node)}
 
 
-def _makes(node: ast.AST, name: str) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
+def _is_parameter(function: ast.FunctionDef | ast.AsyncFunctionDef, argument: ast.Name) -> bool:
+    return argument.id in {parameter.arg for parameter in function.args.args}
+
+
+def _called(node: ast.AST) -> str:
+    """Return the last name of what a call calls, "" for anything else."""
+    if not isinstance(node, ast.Call):
+        return ""
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
 
 
 def _named(node: ast.AST) -> set[Resource]:

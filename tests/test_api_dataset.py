@@ -9,7 +9,6 @@ import pytest
 from pydantic import ValidationError
 
 from controllers.api.conditions import Condition
-from controllers.api.crd import structural
 from controllers.api.dataset import (
     DatasetStatus,
     Loader,
@@ -23,6 +22,7 @@ from controllers.api.dataset import (
     status_dict,
     unserved_fields,
 )
+from controllers.api.structural import structural
 
 STATUS_SCHEMA = structural(DatasetStatus, defaults=False)
 VALID = jsonschema.Draft202012Validator(STATUS_SCHEMA)

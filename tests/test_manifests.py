@@ -76,6 +76,8 @@ def test_rights_are_read_from_the_code_whatever_way_it_names_a_resource(tmp_path
         def chosen(self, kind):
             resource = JOBS if kind else PERSISTENTVOLUMES
             self._cluster.apply(resource, "ns", "n", {}, "manager")
+        def passed(self, res): self._cluster.get(res, "", "")
+        def passes(self): self.passed(LEASES)
         class Reader:
             def read(self): self._cluster.list_page(self._resource)
         def make(cluster): return Reader(cluster, DATASETS)
@@ -84,6 +86,7 @@ def test_rights_are_read_from_the_code_whatever_way_it_names_a_resource(tmp_path
     (tmp_path / "module.py").write_text("if True:\n" + code, encoding="utf-8")
     assert needed(tmp_path) == {
         ("delete", "", "pods"),
+        ("get", "coordination.k8s.io", "leases"),
         ("patch", "batch", "jobs"),
         ("create", "batch", "jobs"),
         ("patch", "", "persistentvolumes"),

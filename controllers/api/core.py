@@ -1,4 +1,4 @@
-"""Parts of Kubernetes' core API that our resources hand on to pods: kept as written, checked where they are used.
+"""Parts of foreign APIs, Kubernetes' own above all, that we keep as written: checked where they are used, if at all.
 
 Their shapes are spelled out, because a field of free form may nest without end: an object of 1,500 levels is accepted
 by the API server and ends `json.loads` with RecursionError, so that one tenant's Dataset would blind the controller.
@@ -10,7 +10,7 @@ from pydantic import WithJsonSchema
 
 Shape = str | list[Any] | dict[str, Any]
 
-TEXT, NUMBER, FLAG, QUANTITY, TEXTS, QUANTITIES = "text", "number", "flag", "quantity", "texts", "quantities"
+TEXT, NUMBER, FLAG, QUANTITY, TEXTS = "text", "number", "flag", "quantity", "texts"
 _INT_OR_STRING = {"x-kubernetes-int-or-string": True}
 _SIMPLE: dict[str, dict[str, Any]] = {
     TEXT: {"type": "string"},
@@ -18,35 +18,43 @@ _SIMPLE: dict[str, dict[str, Any]] = {
     FLAG: {"type": "boolean"},
     QUANTITY: _INT_OR_STRING,
     TEXTS: {"type": "object", "additionalProperties": {"type": "string"}},
-    QUANTITIES: {"type": "object", "additionalProperties": _INT_OR_STRING},
+    "time": {"type": "string", "format": "date-time"},
+    "numbers": {"type": "object", "additionalProperties": {"type": "integer", "format": "int64"}},
+    "quantities": {"type": "object", "additionalProperties": _INT_OR_STRING},
 }
 
 
-def schema(shape: Shape, what: str) -> dict[str, Any]:
-    """Return the structural schema of a shape; ``what`` names its type in the core API."""
+def schema(shape: Shape, what: str, api: str = "core/v1") -> dict[str, Any]:
+    """Return the structural schema of a shape; ``what`` names its type in the API that defines it."""
     if isinstance(shape, str):
         found = _SIMPLE[shape]
     elif isinstance(shape, list):
-        found = {"type": "array", "items": schema(shape[0], what)}
+        found = {"type": "array", "items": schema(shape[0], what, api)}
     else:
         found = {
             "type": "object",
-            "properties": {name: schema(part, f"{what}.{name}") for name, part in shape.items()},
+            "properties": {name: schema(part, f"{what}.{name}", api) for name, part in shape.items()},
         }
-    return {"description": f"{what} of core/v1.", **found}
+    return {"description": f"{what} of {api}.", **found}
 
 
-def _of(shape: Shape, what: str) -> Any:
-    return Annotated[dict[str, Any], WithJsonSchema(schema(shape, what))]
+def kept(shape: Shape, what: str, api: str = "core/v1") -> WithJsonSchema:
+    """Return what makes ``dict[str, Any]`` a field of that shape."""
+    return WithJsonSchema(schema(shape, what, api))
 
 
-_NAME = {"name": TEXT}
+def texts(names: str, **others: Shape) -> dict[str, Shape]:
+    """Return the shape of an object of these texts, and of other fields."""
+    return {**dict.fromkeys(names.split(), TEXT), **others}
+
+
+REFERENCE: Shape = {"name": TEXT}
 _REQUIREMENT = {"key": TEXT, "operator": TEXT, "values": [TEXT]}
 _TERM = {"matchExpressions": [_REQUIREMENT], "matchFields": [_REQUIREMENT]}
-_NODE_SELECTOR = {"nodeSelectorTerms": [_TERM]}
+NODE_SELECTOR: Shape = {"nodeSelectorTerms": [_TERM]}
 _SELECTOR = {"matchLabels": TEXTS, "matchExpressions": [_REQUIREMENT]}
 _REQUIRED, _PREFERRED = (f"{kind}DuringSchedulingIgnoredDuringExecution" for kind in ("required", "preferred"))
-_NODE_AFFINITY = {_REQUIRED: _NODE_SELECTOR, _PREFERRED: [{"weight": NUMBER, "preference": _TERM}]}
+NODE_AFFINITY: Shape = {_REQUIRED: NODE_SELECTOR, _PREFERRED: [{"weight": NUMBER, "preference": _TERM}]}
 _POD_TERM = {
     "labelSelector": _SELECTOR,
     "namespaces": [TEXT],
@@ -56,68 +64,64 @@ _POD_TERM = {
     "mismatchLabelKeys": [TEXT],
 }
 _POD_AFFINITY = {_REQUIRED: [_POD_TERM], _PREFERRED: [{"weight": NUMBER, "podAffinityTerm": _POD_TERM}]}
-_AFFINITY = {"nodeAffinity": _NODE_AFFINITY, "podAffinity": _POD_AFFINITY, "podAntiAffinity": _POD_AFFINITY}
-_RESOURCES = {"limits": QUANTITIES, "requests": QUANTITIES, "claims": [{"name": TEXT, "request": TEXT}]}
+_AFFINITY = {"nodeAffinity": NODE_AFFINITY, "podAffinity": _POD_AFFINITY, "podAntiAffinity": _POD_AFFINITY}
+RESOURCES: Shape = {"limits": "quantities", "requests": "quantities", "claims": [{"name": TEXT, "request": TEXT}]}
 
 
-def _fields(texts: str, **others: Shape) -> dict[str, Shape]:
-    return {**dict.fromkeys(texts.split(), TEXT), **others}
-
-
-_ITEMS = [_fields("key path", mode=NUMBER)]
-_REFERENCE = {"apiGroup": TEXT, "kind": TEXT, "name": TEXT, "namespace": TEXT}
+_ITEMS = [texts("key path", mode=NUMBER)]
+_OBJECT = {"apiGroup": TEXT, "kind": TEXT, "name": TEXT, "namespace": TEXT}
 _DOWNWARD = [
-    _fields(
+    texts(
         "path",
         mode=NUMBER,
-        fieldRef=_fields("apiVersion fieldPath"),
-        resourceFieldRef=_fields("containerName resource", divisor=QUANTITY),
+        fieldRef=texts("apiVersion fieldPath"),
+        resourceFieldRef=texts("containerName resource", divisor=QUANTITY),
     )
 ]
 _CLAIM = {
     "metadata": {"labels": TEXTS, "annotations": TEXTS},
-    "spec": _fields(
+    "spec": texts(
         "storageClassName volumeMode volumeName volumeAttributesClassName",
         accessModes=[TEXT],
-        resources=_RESOURCES,
+        resources=RESOURCES,
         selector=_SELECTOR,
-        dataSource=_REFERENCE,
-        dataSourceRef=_REFERENCE,
+        dataSource=_OBJECT,
+        dataSourceRef=_OBJECT,
     ),
 }
-_CONFIG = _fields("name", items=_ITEMS, optional=FLAG)
-_VOLUME_SOURCE: dict[str, Shape] = {
-    "awsElasticBlockStore": _fields("volumeID fsType", partition=NUMBER, readOnly=FLAG),
-    "azureDisk": _fields("cachingMode diskName diskURI fsType kind", readOnly=FLAG),
-    "azureFile": _fields("secretName shareName", readOnly=FLAG),
-    "cephfs": _fields("path secretFile user", monitors=[TEXT], readOnly=FLAG, secretRef=_NAME),
-    "cinder": _fields("fsType volumeID", readOnly=FLAG, secretRef=_NAME),
+_CONFIG = texts("name", items=_ITEMS, optional=FLAG)
+VOLUME_SOURCE: dict[str, Shape] = {
+    "awsElasticBlockStore": texts("volumeID fsType", partition=NUMBER, readOnly=FLAG),
+    "azureDisk": texts("cachingMode diskName diskURI fsType kind", readOnly=FLAG),
+    "azureFile": texts("secretName shareName", readOnly=FLAG),
+    "cephfs": texts("path secretFile user", monitors=[TEXT], readOnly=FLAG, secretRef=REFERENCE),
+    "cinder": texts("fsType volumeID", readOnly=FLAG, secretRef=REFERENCE),
     "configMap": {**_CONFIG, "defaultMode": NUMBER},
-    "csi": _fields("driver fsType", nodePublishSecretRef=_NAME, readOnly=FLAG, volumeAttributes=TEXTS),
+    "csi": texts("driver fsType", nodePublishSecretRef=REFERENCE, readOnly=FLAG, volumeAttributes=TEXTS),
     "downwardAPI": {"defaultMode": NUMBER, "items": _DOWNWARD},
     "emptyDir": {"medium": TEXT, "sizeLimit": QUANTITY},
     "ephemeral": {"volumeClaimTemplate": _CLAIM},
-    "fc": _fields("fsType", lun=NUMBER, readOnly=FLAG, targetWWNs=[TEXT], wwids=[TEXT]),
-    "flexVolume": _fields("driver fsType", options=TEXTS, readOnly=FLAG, secretRef=_NAME),
-    "flocker": _fields("datasetName datasetUUID"),
-    "gcePersistentDisk": _fields("fsType pdName", partition=NUMBER, readOnly=FLAG),
-    "gitRepo": _fields("directory repository revision"),
-    "glusterfs": _fields("endpoints path", readOnly=FLAG),
-    "hostPath": _fields("path type"),
-    "image": _fields("pullPolicy reference"),
-    "iscsi": _fields(
+    "fc": texts("fsType", lun=NUMBER, readOnly=FLAG, targetWWNs=[TEXT], wwids=[TEXT]),
+    "flexVolume": texts("driver fsType", options=TEXTS, readOnly=FLAG, secretRef=REFERENCE),
+    "flocker": texts("datasetName datasetUUID"),
+    "gcePersistentDisk": texts("fsType pdName", partition=NUMBER, readOnly=FLAG),
+    "gitRepo": texts("directory repository revision"),
+    "glusterfs": texts("endpoints path", readOnly=FLAG),
+    "hostPath": texts("path type"),
+    "image": texts("pullPolicy reference"),
+    "iscsi": texts(
         "fsType initiatorName iqn iscsiInterface targetPortal",
         chapAuthDiscovery=FLAG,
         chapAuthSession=FLAG,
         lun=NUMBER,
         portals=[TEXT],
         readOnly=FLAG,
-        secretRef=_NAME,
+        secretRef=REFERENCE,
     ),
-    "nfs": _fields("path server", readOnly=FLAG),
-    "persistentVolumeClaim": _fields("claimName", readOnly=FLAG),
-    "photonPersistentDisk": _fields("fsType pdID"),
-    "portworxVolume": _fields("fsType volumeID", readOnly=FLAG),
+    "nfs": texts("path server", readOnly=FLAG),
+    "persistentVolumeClaim": texts("claimName", readOnly=FLAG),
+    "photonPersistentDisk": texts("fsType pdID"),
+    "portworxVolume": texts("fsType volumeID", readOnly=FLAG),
     "projected": {
         "defaultMode": NUMBER,
         "sources": [
@@ -125,33 +129,28 @@ _VOLUME_SOURCE: dict[str, Shape] = {
                 "configMap": _CONFIG,
                 "secret": _CONFIG,
                 "downwardAPI": {"items": _DOWNWARD},
-                "serviceAccountToken": _fields("audience path", expirationSeconds=NUMBER),
-                "clusterTrustBundle": _fields("name path signerName", labelSelector=_SELECTOR, optional=FLAG),
+                "serviceAccountToken": texts("audience path", expirationSeconds=NUMBER),
+                "clusterTrustBundle": texts("name path signerName", labelSelector=_SELECTOR, optional=FLAG),
             }
         ],
     },
-    "quobyte": _fields("group registry tenant user volume", readOnly=FLAG),
-    "rbd": _fields("fsType image keyring pool user", monitors=[TEXT], readOnly=FLAG, secretRef=_NAME),
-    "scaleIO": _fields(
+    "quobyte": texts("group registry tenant user volume", readOnly=FLAG),
+    "rbd": texts("fsType image keyring pool user", monitors=[TEXT], readOnly=FLAG, secretRef=REFERENCE),
+    "scaleIO": texts(
         "fsType gateway protectionDomain storageMode storagePool system volumeName",
         readOnly=FLAG,
-        secretRef=_NAME,
+        secretRef=REFERENCE,
         sslEnabled=FLAG,
     ),
-    "secret": _fields("secretName", defaultMode=NUMBER, items=_ITEMS, optional=FLAG),
-    "storageos": _fields("fsType volumeName volumeNamespace", readOnly=FLAG, secretRef=_NAME),
-    "vsphereVolume": _fields("fsType storagePolicyID storagePolicyName volumePath"),
+    "secret": texts("secretName", defaultMode=NUMBER, items=_ITEMS, optional=FLAG),
+    "storageos": texts("fsType volumeName volumeNamespace", readOnly=FLAG, secretRef=REFERENCE),
+    "vsphereVolume": texts("fsType storagePolicyID storagePolicyName volumePath"),
 }
 
-Quantity = Annotated[int | str, WithJsonSchema(_INT_OR_STRING)]
-Reference = _of(_NAME, "LocalObjectReference")
-Toleration = _of(_fields("key operator value effect", tolerationSeconds=NUMBER), "Toleration")
-NodeSelector = _of(_NODE_SELECTOR, "NodeSelector")
-NodeAffinity = _of(_NODE_AFFINITY, "NodeAffinity")
-Affinity = _of(_AFFINITY, "Affinity")
-Resources = _of(_RESOURCES, "ResourceRequirements")
-VolumeMount = _of(
-    _fields("mountPath mountPropagation name recursiveReadOnly subPath subPathExpr", readOnly=FLAG), "VolumeMount"
-)
-Volume = _of({"name": TEXT, **_VOLUME_SOURCE}, "Volume")
-VolumeSource = _of(_VOLUME_SOURCE, "VolumeSource")
+VOLUME: dict[str, Shape] = {"name": TEXT, **VOLUME_SOURCE}
+VOLUME_MOUNT = texts("mountPath mountPropagation name recursiveReadOnly subPath subPathExpr", readOnly=FLAG)
+
+Reference = Annotated[dict[str, Any], kept(REFERENCE, "LocalObjectReference")]
+Toleration = Annotated[dict[str, Any], kept(texts("key operator value effect", tolerationSeconds=NUMBER), "Toleration")]
+Affinity = Annotated[dict[str, Any], kept(_AFFINITY, "Affinity")]
+Resources = Annotated[dict[str, Any], kept(RESOURCES, "ResourceRequirements")]

@@ -1,9 +1,4 @@
-"""The CustomResourceDefinitions, made from the models: `python -m controllers.api.crd DIRECTORY` writes them as YAML.
-
-JSON schema as pydantic writes it is turned into a structural schema (Kubernetes, "Specifying a structural schema"): no
-references, no alternatives for null, formats of integers. Only defaults that say something are kept, and none in a
-status; a default of a whole object is never written, because CEL rules would see it before the defaults inside it.
-"""
+"""The CustomResourceDefinitions, made from the models; `python -m controllers.api.crd DIRECTORY` writes them."""
 
 import sys
 from collections.abc import Iterator
@@ -13,16 +8,12 @@ from typing import Any
 
 import yaml
 
-from controllers.api import alluxioruntime, databackup, dataset, schedule
-from controllers.api.model import GROUP, INT64_MAX, VERSION, Model
+from controllers.api import alluxioruntime, core, databackup, dataset, fluid, schedule
+from controllers.api.model import GROUP, VERSION
+from controllers.api.structural import structural
 
 #: An installer touches only CRDs with this label: those of Fluid have the same names.
 LABELS = {"app.kubernetes.io/name": "fluidctl", "app.kubernetes.io/part-of": "fluidctl"}
-
-_KEPT = (
-    "type", "format", "description", "enum", "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems",
-    "maxItems", "required",
-)  # fmt: skip
 
 Column = tuple[str, str, str, int]  # name, type, path, priority
 _AGE: Column = ("Age", "date", ".metadata.creationTimestamp", 0)
@@ -35,11 +26,17 @@ class Kind:
     kind: str
     plural: str
     description: str
-    spec: type[Model]
-    status: type[Model]
+    spec: dict[str, Any]
+    status: dict[str, Any]
     short_names: tuple[str, ...]
     columns: tuple[Column, ...]
     selectable: tuple[str, ...] = ()
+
+
+def _with(schema: dict[str, Any], shape: core.Shape) -> dict[str, Any]:
+    """Return the schema of an object with the fields of Fluid's that we never read."""
+    foreign: dict[str, Any] = core.schema(shape, "Dataset.status", "Fluid")["properties"]
+    return {**schema, "properties": {**schema["properties"], **foreign}}
 
 
 KINDS = (
@@ -47,8 +44,8 @@ KINDS = (
         dataset.KIND,
         dataset.PLURAL,
         "A Dataset is data in storages whose metadata is loaded into Alluxio, counted, and published as a volume.",
-        dataset.DatasetSpec,
-        dataset.DatasetStatus,
+        structural(dataset.DatasetSpec, defaults=True),
+        _with(structural(dataset.DatasetStatus, defaults=False), fluid.DATASET_STATUS),
         ("dset",),
         (
             ("Phase", "string", ".status.phase", 0),
@@ -65,8 +62,8 @@ KINDS = (
         databackup.KIND,
         databackup.PLURAL,
         "A DataBackup is one backup of the metadata of a Dataset. This release stores it and does not act on it.",
-        databackup.DataBackupSpec,
-        databackup.DataBackupStatus,
+        structural(databackup.DataBackupSpec, defaults=True),
+        structural(databackup.DataBackupStatus, defaults=False),
         ("dbackup",),
         (
             ("Dataset", "string", ".spec.dataset.name", 0),
@@ -83,8 +80,8 @@ KINDS = (
         schedule.KIND,
         schedule.PLURAL,
         "A ScheduledDataBackup makes a DataBackup by a schedule. This release stores it and does not act on it.",
-        schedule.ScheduledDataBackupSpec,
-        schedule.ScheduledDataBackupStatus,
+        structural(schedule.ScheduledDataBackupSpec, defaults=True),
+        structural(schedule.ScheduledDataBackupStatus, defaults=False),
         ("sdbackup",),
         (
             ("Schedule", "string", ".spec.schedule", 0),
@@ -98,8 +95,8 @@ KINDS = (
         alluxioruntime.KIND,
         alluxioruntime.PLURAL,
         "An AlluxioRuntime is an Alluxio for the Dataset of its name. This release stores it and does not act on it.",
-        alluxioruntime.AlluxioRuntimeSpec,
-        alluxioruntime.AlluxioRuntimeStatus,
+        alluxioruntime.spec_schema(),
+        alluxioruntime.status_schema(),
         ("alluxio",),
         (
             ("Master Phase", "string", ".status.masterPhase", 0),
@@ -152,8 +149,8 @@ def _version(kind: Kind) -> dict[str, Any]:
                     "apiVersion": {"type": "string", "description": "Version of this representation."},
                     "kind": {"type": "string", "description": f"{kind.kind}."},
                     "metadata": {"type": "object"},
-                    "spec": structural(kind.spec, defaults=True),
-                    "status": structural(kind.status, defaults=False),
+                    "spec": kind.spec,
+                    "status": kind.status,
                 },
             }
         },
@@ -161,50 +158,6 @@ def _version(kind: Kind) -> dict[str, Any]:
     if kind.selectable:
         version["selectableFields"] = [{"jsonPath": path} for path in kind.selectable]
     return version
-
-
-def structural(model: type[Model], *, defaults: bool) -> dict[str, Any]:
-    """Return the structural schema of a model."""
-    schema = model.model_json_schema(by_alias=True)
-    return _Structural(schema.get("$defs", {}), defaults).convert(schema)
-
-
-@dataclass(frozen=True)
-class _Structural:
-    definitions: dict[str, Any]
-    defaults: bool
-
-    def convert(self, node: dict[str, Any]) -> dict[str, Any]:
-        node = self._resolve(node)
-        schema = {key: value for key, value in node.items() if key in _KEPT or key.startswith("x-kubernetes-")}
-        if node.get("x-unserved"):
-            schema["description"] += " This release does not act on it."
-        if "properties" in node:
-            schema["properties"] = {name: self.convert(item) for name, item in node["properties"].items()}
-        if "items" in node:
-            schema["items"] = self.convert(node["items"])
-        if isinstance(node.get("additionalProperties"), dict):
-            schema["additionalProperties"] = self.convert(node["additionalProperties"])
-        if schema.get("type") == "integer":
-            schema = _sized(schema)
-        default = node.get("default")
-        return schema | ({"default": default} if self.defaults and default and not isinstance(default, dict) else {})
-
-    def _resolve(self, node: dict[str, Any]) -> dict[str, Any]:
-        """Put a definition in the place of its reference, and what is not null in the place of an alternative."""
-        if "anyOf" in node:
-            (choice,) = (item for item in node["anyOf"] if item.get("type") != "null")
-            return self._resolve({**choice, **{key: value for key, value in node.items() if key != "anyOf"}})
-        if "$ref" in node:
-            target = self.definitions[node["$ref"].rpartition("/")[2]]
-            return self._resolve({**target, **{key: value for key, value in node.items() if key != "$ref"}})
-        return node
-
-
-def _sized(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of an integer with its format; a bound that the format has anyhow is left out."""
-    schema = {"format": "int32" if schema.get("maximum", INT64_MAX) < 2**31 else "int64", **schema}
-    return {key: value for key, value in schema.items() if (key, value) != ("maximum", INT64_MAX)}
 
 
 class _Dumper(yaml.SafeDumper):

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from controllers.api.conditions import FALSE, TRUE, UNKNOWN, Condition
-from controllers.api.fluid import UnservedDatasetStatus
 from controllers.api.model import INT64_MAX, TEXT_LENGTH, Count, Model, Text, Time
 from controllers.api.times import epoch
 
@@ -185,7 +184,7 @@ Conditions = Annotated[
 ]
 
 
-class DatasetStatus(UnservedDatasetStatus):
+class DatasetStatus(Model):
     """What the controller found and did. Everything that decides the next step is here or in the children."""
 
     phase: Phase | None = Field(default=None, description="Summary: Pending, LoadingMetadata, Sizing, Ready or Failed.")

@@ -4,68 +4,32 @@ They are in the CRDs, because kubectl refuses a field that no schema knows. What
 the condition `Accepted` (reason `UnservedFields`); nothing else ever looks at them.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from controllers.api.core import NodeSelector, Toleration
+from controllers.api.core import FLAG, NODE_SELECTOR, NUMBER, TEXT, TEXTS, Shape, Toleration, kept, texts
 from controllers.api.model import UNSERVED, Model
 
+OWNER: Shape = texts("user group", uid=NUMBER, gid=NUMBER)
+_RUNTIME = texts("name namespace category type", masterReplicas=NUMBER)
+_ENCRYPT_OPTION = texts("name", valueFrom={"secretKeyRef": texts("name key")})
+MOUNT = texts("mountPoint name path", options=TEXTS, encryptOptions=[_ENCRYPT_OPTION], readOnly=FLAG, shared=FLAG)
 
-class User(Model):
-    """A POSIX user and group."""
+Owner = Annotated[dict[str, Any], kept(OWNER, "User", "Fluid")]
+EncryptOption = Annotated[dict[str, Any], kept(_ENCRYPT_OPTION, "EncryptOption", "Fluid")]
+Runtime = Annotated[dict[str, Any], kept(_RUNTIME, "Runtime", "Fluid")]
+Nodes = Annotated[dict[str, Any], kept({"required": NODE_SELECTOR}, "CacheableNodeAffinity", "Fluid")]
 
-    uid: int = Field(description="Numeric id of the user.", json_schema_extra={"format": "int64"})
-    gid: int = Field(description="Numeric id of the group.", json_schema_extra={"format": "int64"})
-    user: str = Field(description="Name of the user.")
-    group: str = Field(description="Name of the group.")
-
-
-class SecretKeySelector(Model):
-    """One key of a Secret in the namespace of the object."""
-
-    name: str = Field(description="Name of the Secret.")
-    key: str = Field(default="", description="Key in the Secret.")
-
-
-class EncryptOptionSource(Model):
-    """Where the value of a secret option comes from."""
-
-    secret_key_ref: SecretKeySelector | None = Field(
-        default=None, description="The key of a Secret that holds the value."
-    )
-
-
-class EncryptOption(Model):
-    """A mount option whose value is kept in a Secret."""
-
-    name: str = Field(description="Name of the option, for example s3a.secretKey.")
-    value_from: EncryptOptionSource | None = Field(default=None, description="Where the value is.")
-
-
-class CacheableNodes(Model):
-    """Which nodes may hold the cache."""
-
-    required: NodeSelector = Field(default={}, description="A NodeSelector of core/v1.")
-
-
-class RuntimeReference(Model):
-    """A runtime that serves a dataset."""
-
-    name: str = Field(default="", description="Name of the runtime.")
-    namespace: str = Field(default="", description="Namespace of the runtime.")
-    category: str = Field(default="", description="Category, for example Accelerate.")
-    type: str = Field(default="", description="Type, for example alluxio.")
-    master_replicas: int = Field(
-        default=0, description="How many masters it has.", json_schema_extra={"format": "int32"}
-    )
-
-
-class HCFS(Model):
-    """A file system that Hadoop clients can use."""
-
-    endpoint: str = Field(default="", description="Endpoint for Hadoop clients.")
-    underlayer_file_system_version: str = Field(default="", description="Version of the storage below.")
+#: What Fluid writes into a status and we do not; it is gone with our first write.
+DATASET_STATUS: Shape = {
+    "mounts": [MOUNT],
+    "runtimes": [_RUNTIME],
+    "hcfs": texts("endpoint underlayerFileSystemVersion"),
+    "operationRef": TEXTS,
+    "datasetRef": [TEXT],
+    **texts("dataLoadRef dataBackupRef"),
+}
 
 
 class UnservedMountFields(Model):
@@ -83,16 +47,12 @@ class UnservedRestoreFields(Model):
 class UnservedDatasetFields(Model):
     """Fields of the spec of a Dataset."""
 
-    owner: Annotated[User | None, UNSERVED] = Field(default=None, description="Who owns the files of the dataset.")
-    node_affinity: Annotated[CacheableNodes | None, UNSERVED] = Field(
-        default=None, description="Nodes that hold the cache."
-    )
+    owner: Annotated[Owner, UNSERVED] = Field(default={}, description="Who owns the files of the dataset.")
+    node_affinity: Annotated[Nodes, UNSERVED] = Field(default={}, description="Nodes that hold the cache.")
     tolerations: Annotated[tuple[Toleration, ...], UNSERVED] = Field(
         default=(), description="Tolerations of the pods of the cache."
     )
-    runtimes: Annotated[tuple[RuntimeReference, ...], UNSERVED] = Field(
-        default=(), description="Runtimes of the dataset."
-    )
+    runtimes: Annotated[tuple[Runtime, ...], UNSERVED] = Field(default=(), description="Runtimes of the dataset.")
     placement: Annotated[str, UNSERVED] = Field(
         default="",
         description="Whether datasets share a node.",
@@ -102,26 +62,3 @@ class UnservedDatasetFields(Model):
     shared_encrypt_options: Annotated[tuple[EncryptOption, ...], UNSERVED] = Field(
         default=(), description="Options of every mount whose values are in Secrets."
     )
-
-
-class MountInPlace(UnservedMountFields):
-    """A mount that Fluid has made."""
-
-    mount_point: str = Field(default="", description="URI of the directory in the storage.")
-    name: str = Field(default="", description="Name of the mount.")
-    path: str = Field(default="", description="Where it appears.")
-    options: dict[str, str] = Field(default={}, description="Options of the mount.")
-    encrypt_options: tuple[EncryptOption, ...] = Field(default=(), description="Options whose values are in Secrets.")
-    read_only: bool = Field(default=False, description="Whether it is read-only.")
-
-
-class UnservedDatasetStatus(Model):
-    """Fields of the status of a Dataset that Fluid writes and we do not."""
-
-    mounts: tuple[MountInPlace, ...] = Field(default=(), description="Written by Fluid only: mounts that are in place.")
-    runtimes: tuple[RuntimeReference, ...] = Field(default=(), description="Written by Fluid only.")
-    hcfs: HCFS | None = Field(default=None, description="Written by Fluid only.")
-    data_load_ref: str = Field(default="", description="Written by Fluid only.")
-    data_backup_ref: str = Field(default="", description="Written by Fluid only.")
-    operation_ref: dict[str, str] = Field(default={}, description="Written by Fluid only: running operations by kind.")
-    dataset_ref: tuple[str, ...] = Field(default=(), description="Written by Fluid only: datasets that mount this one.")

@@ -156,7 +156,7 @@ def test_the_status_is_a_subresource_whose_conditions_are_a_map(control_plane: C
         ("dataset.status.conditions", "metav1.Condition"),
         ("databackup.spec.backupStorageLocationSpec.mountPath", "pvc://"),
         ("scheduleddatabackup.spec.schedule", "cron"),
-        ("alluxioruntime.spec.tieredstore.levels", "MEM, SSD or HDD"),
+        ("alluxioruntime.spec.tieredstore.levels", "of Fluid"),
     ],
 )
 def test_kubectl_explains_every_field(control_plane: ControlPlane, path: str, text: str) -> None:
