@@ -228,12 +228,7 @@ class Store:
         added = set(new["metadata"].get("finalizers") or ()) - set(had.get("finalizers") or ())
         if "deletionTimestamp" in had and added:
             text = "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers "
-            cause = {
-                "reason": "FieldValueForbidden",
-                "field": "metadata.finalizers",
-                "message": f"{text}{sorted(added)}",
-            }
-            raise self._invalid(resource, name, [cause])
+            raise self._invalid(resource, name, "metadata.finalizers", f"{text}{sorted(added)}", "FieldValueForbidden")
         apart = {"metadata", "status"} if kind.has_status else {"metadata"}
         if any(old.get(field) != new.get(field) for field in (old.keys() | new.keys()) - apart):
             new["metadata"]["generation"] += 1
@@ -306,8 +301,8 @@ class Store:
         have, name = old["metadata"], old["metadata"]["name"]
         for field, text in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
             if wanted.get(field) and wanted[field] != have[field]:
-                raise self._conflict(resource, name, f"the {text} in the precondition ({wanted[field]}) does not match "
-                                     f"the {text} in record ({have[field]}). The object might have been modified")  # fmt: skip
+                why = f"the {text} in the precondition ({wanted[field]}) does not match the {text} in record"
+                raise self._conflict(resource, name, f"{why} ({have[field]}). The object might have been modified")
 
     def _valid(self, kind: Resource, obj: Obj) -> Obj:
         if kind.schema is None:
