@@ -1,5 +1,6 @@
 """Reading and writing Datasets: exact where we write, forgiving where another hand wrote."""
 
+import contextlib
 from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 
 from controllers.api.conditions import Condition
 from controllers.api.dataset import (
+    DatasetSpec,
     DatasetStatus,
     Loader,
     LoadStatus,
@@ -22,7 +24,9 @@ from controllers.api.dataset import (
     status_dict,
     unserved_fields,
 )
+from controllers.api.runs import inputs_hash
 from controllers.api.structural import structural
+from controllers.api.validation import Limits, validate
 
 STATUS_SCHEMA = structural(DatasetStatus, defaults=False)
 VALID = jsonschema.Draft202012Validator(STATUS_SCHEMA)
@@ -31,9 +35,11 @@ JUNK = ("junk", "x" * 100_000, -1, 10**40, 1.5, True, [], ["junk"], [[]], {}, {"
 
 
 def example(schema: dict[str, Any], name: str = "") -> Any:
-    """Return a value that the schema allows and that is no default."""
-    if "enum" in schema:
-        return schema["enum"][-1]
+    """Return a value that the schema allows."""
+    if "enum" in schema or "default" in schema:
+        return schema.get("default", schema.get("enum", [""])[-1])
+    if "pattern" in schema or "x-kubernetes-int-or-string" in schema:
+        return ""
     if schema["type"] == "array":
         return [example(schema["items"], name)]
     if schema["type"] == "object":
@@ -149,6 +155,31 @@ def test_a_spec_that_does_not_fit_names_the_field_the_rule_and_what_was_given() 
     )
     with pytest.raises(SpecError):
         parse_spec({"spec": ["not", "an", "object"]})
+
+
+def test_a_long_value_is_not_repeated_in_the_message() -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_spec({"spec": {"mounts": [{"mountPoint": "s3://" + "x" * 3000}]}})
+    assert "at most 2048 characters" in caught.value.message
+    assert len(caught.value.message) < 200
+
+
+FULL_SPEC = example(structural(DatasetSpec, defaults=True))
+
+
+def test_the_example_of_a_whole_spec_can_be_read() -> None:
+    assert parse_spec({"spec": FULL_SPEC}).mounts
+
+
+@pytest.mark.parametrize("junk", JUNK, ids=lambda junk: str(junk)[:20])
+def test_no_spec_can_do_more_than_be_refused(junk: Any) -> None:
+    for path in paths(FULL_SPEC):
+        obj = {"spec": replaced(FULL_SPEC, path, junk)}
+        unserved_fields(obj)
+        with contextlib.suppress(SpecError):
+            spec = parse_spec(obj)
+            inputs_hash(spec)
+            validate(spec, Limits(allowed_masters=("10.0.0.0/8", ".svc")), runtime_exists=True)
 
 
 FLUID = {
