@@ -257,6 +257,22 @@ def test_no_server_can_hold_a_call_beyond_its_limit(
     assert time.monotonic() - begin < 2.0
 
 
+def test_a_connection_whose_answer_is_given_up_is_closed(cluster: Cluster, server: ScriptedServer) -> None:
+    left = threading.Event()
+
+    def trickle(exchange: script.Exchange) -> None:
+        try:
+            _trickle(exchange)
+        except ConnectionError:
+            left.set()
+            raise
+
+    server.script = [trickle]
+    with pytest.raises(errors.NoAnswer):
+        cluster.replace(DATASETS, DATASET, timeout=0.1)
+    assert left.wait(5)
+
+
 def test_a_refused_connection_was_certainly_not_applied(tmp_path: Path) -> None:
     with serve() as served:
         url = served.url
@@ -356,10 +372,12 @@ def test_a_watch_that_breaks_raises_after_the_whole_events(
     cluster: Cluster, server: ScriptedServer, answer: script.Answer, kind: type[errors.KubeError]
 ) -> None:
     server.script = [answer]
+    begin = time.monotonic()
     events = iter(cluster.watch(JOBS, silence=0.3))
     assert next(events) == _event("ADDED", "1")
     with pytest.raises(kind):
         next(events)
+    assert time.monotonic() - begin < 5
 
 
 def test_a_watch_that_is_refused_raises_before_it_begins(cluster: Cluster, server: ScriptedServer) -> None:

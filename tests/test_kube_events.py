@@ -1,6 +1,7 @@
 """Events: sent from behind, counted together, limited for each object, and never in anybody's way."""
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,34 @@ def test_what_is_refused_is_dropped_and_counted_and_the_next_one_goes_on(
     note(recorder, "good")
     assert recorder.flush(10)
     assert [seen.body["note"] for seen in server.seen] == ["bad", "good"]
+    assert recorder.dropped == 1
+
+
+def test_an_idle_object_does_not_save_up_more_than_its_burst(
+    recorder: EventRecorder, server: ScriptedServer, clock: FakeClock
+) -> None:
+    note(recorder)
+    clock.advance(86400)
+    for number in range(40):
+        note(recorder, f"message {number}")
+    recorder.flush(10)
+    assert len(server.seen) == 26
+
+
+def test_memory_is_bounded(recorder: EventRecorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controllers.kube.events._REMEMBERED", 3)
+    for number in range(20):
+        note(recorder, obj={"kind": "Dataset", "metadata": {"name": f"d{number}"}})
+    assert len(recorder._buckets) == len(recorder._series) == 3
+
+
+def test_a_failure_that_lasts_is_tried_three_times_with_pauses(recorder: EventRecorder, server: ScriptedServer) -> None:
+    server.answer = lambda seen: failure(503, "Unavailable")
+    begin = time.monotonic()
+    note(recorder)
+    assert recorder.flush(10)
+    assert time.monotonic() - begin > 0.9
+    assert len(server.seen) == 3
     assert recorder.dropped == 1
 
 

@@ -296,35 +296,80 @@ def test_the_problem_is_gone_once_a_watch_is_open(cluster: Cluster, server: Scri
         [script.hang],
         [listing(7, job("a", 3), token="more"), script.hang],
         [listing(7), script.hang],
-        [listing(7), stream(end="hang")],
-        [listing(7), stream(b'{"type":"ADD', end="hang")],
+        [listing(7), stream(event("ADDED", job("a", 8)), end="hang")],
+        [listing(7), stream(event("ADDED", job("a", 8)), b'{"type":"ADD', end="hang")],
         [failure(403, "Forbidden")],
         [listing(7), stream()],
     ],
     ids=["list hangs", "page hangs", "watch hangs", "watch silent", "half a line", "pause of list", "pause of watch"],
 )
 def test_it_stops_within_a_second_whatever_it_is_doing(
-    cluster: Cluster, server: ScriptedServer, answers: list[Answer]
+    cluster: Cluster, server: ScriptedServer, answers: list[Answer], request: pytest.FixtureRequest
 ) -> None:
     server.script = list(answers)
     with running(cluster) as r:
         server.wait_for_requests(len(answers))
+        if "pause" in request.node.callspec.id:
+            r.clock.block_until(1)
+        elif script.hang not in answers:
+            r.take(1)
         begin = time.monotonic()
         r.stop.set()
         r.thread.join(5)
         assert time.monotonic() - begin < 1.0
+        if script.hang not in answers:
+            wait_for_the_end_of_its_thread()
+
+
+def wait_for_the_end_of_its_thread() -> None:
+    for thread in threading.enumerate():
+        if thread.name == f"reflector-{JOBS}":
+            thread.join(2)
+            assert not thread.is_alive(), "the thread that reads was left behind"
+
+
+def test_a_watch_that_opens_after_stop_is_not_read(cluster: Cluster, server: ScriptedServer) -> None:
+    with running(cluster) as r:
+
+        def late(exchange: script.Exchange) -> None:
+            r.stop.set()
+            r.thread.join(5)
+            stream(end="hang")(exchange)
+
+        server.answer = lambda seen: late if seen.is_watch else listing(7)
+        r.thread.join(5)
+        wait_for_the_end_of_its_thread()
 
 
 def test_after_stop_no_handler_is_called(cluster: Cluster, server: ScriptedServer) -> None:
-    late = threading.Event()
-    server.script = [listing(7, job("a", 3)), stream(late, event("ADDED", job("b", 8)), end="hang")]
+    server.script = [listing(7, job("a", 3), job("b", 4))]
+    told, stop = [], threading.Event()
+
+    def on_change(change: Change) -> None:
+        told.append(change)
+        stop.set()
+
+    Reflector(cluster, JOBS, Store(), on_change, clock=FakeClock(), rng=random.Random(1)).run(stop)
+    wait_for_the_end_of_its_thread()
+    assert len(told) == 1
+
+
+def test_every_page_is_a_sign_of_life(cluster: Cluster, server: ScriptedServer) -> None:
+    server.script = [failure(500, "E"), failure(500, "E"), failure(500, "E"), listing(7, token="more")]
     with running(cluster) as r:
-        r.take(1)
-        server.wait_for_requests(2)
-        r.stop.set()
-        r.thread.join(5)
-        late.set()
-    assert r.changes.empty()
+        r.pass_pause()
+        server.wait_for_requests(5)
+        assert r.reflector.last_activity() == r.clock.monotonic() > 0
+
+
+def test_a_bookmark_tells_the_store_that_late_answers_to_writes_are_old(
+    cluster: Cluster, server: ScriptedServer
+) -> None:
+    server.script = [listing(7), stream(event("ADDED", job("b", 8)), bookmark(20))]
+    with running(cluster) as r:
+        server.wait_for_requests(3)
+        r.store.observe_write(job("a", 15))
+        assert r.store.get("ns", "a") is None
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -134,6 +134,8 @@ def test_several_namespaces_share_a_store_and_it_is_synced_with_the_last() -> No
     store.advance("30", "one")
     store.observe_write(obj("b", 20, namespace="two"))
     assert store.get("two", "b") is not None
+    store.observe_write(obj("c", 50, namespace="unwatched"))
+    assert store.get("unwatched", "c") is None
 
 
 def test_a_reflector_of_one_namespace_may_fill_an_ordinary_store() -> None:

@@ -23,7 +23,7 @@ _QUEUE = 1000
 _REMEMBERED = 4096
 _BURST, _REFILL_SECONDS = 25, 300.0
 _SERIES_SECONDS = 600.0  # after so long a pause the same event is a new one
-_TRIES = 3
+_TRIES, _LONGEST_WAIT = 3, 5.0
 _NOTE_BYTES = 1024
 _SHORT_TEXT = 128  # the server's limit for action, reason and reporting instance
 
@@ -161,7 +161,8 @@ class EventRecorder:
                 return
             except (NoAnswer, ServerError, TooManyRequests) as error:
                 problem: KubeError = error
-                if self._stopped.wait(max(0.5 * 2**attempt, min(getattr(error, "retry_after", 0.0), 5.0))):
+                wait = max(0.2 * 4**attempt, min(getattr(error, "retry_after", 0.0), _LONGEST_WAIT))
+                if attempt == _TRIES - 1 or self._stopped.wait(wait):
                     break
             except KubeError as error:
                 problem = error

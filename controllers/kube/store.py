@@ -160,9 +160,9 @@ class Store:
         key, version = key_of(obj), version_of(obj)
         with self._lock:
             current = self._objects.get(key)
-            if not older(self._versions[self._scope(key[0])], version) or (
-                current and not older(version_of(current), version)
-            ):
+            if not older(self._versions.get(self._scope(key[0]), ""), version):
+                return
+            if current is not None and not older(version_of(current), version):
                 return
             self._unannounced.setdefault(key, current)
             self._set(key, obj)
