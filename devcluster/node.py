@@ -107,7 +107,7 @@ class ProcessNode:
     def __init__(
         self, cluster: Cluster, directory: str | Path, name: str = "process-node", log_port: int | None = None
     ) -> None:
-        self.name, self._cluster, self._directory = name, cluster, Path(directory)
+        self.name, self._cluster, self.directory = name, cluster, Path(directory)
         self._pods: dict[str, _Pod] = {}  # by uid
         self._stopping, self._worker = threading.Event(), ThreadPoolExecutor(1)
         self._http = None if log_port is None else self._https(log_port)
@@ -186,7 +186,7 @@ class ProcessNode:
             waiting = {"reason": "ImagePullBackOff", "message": f'Back-off pulling image "{image}"'}
             self._report(obj, _status(obj, "Pending", {"waiting": waiting}))
             return
-        pod = self._pods[uid] = _Pod(obj, self._directory / uid)
+        pod = self._pods[uid] = _Pod(obj, self.directory / uid)
         pod.thread = threading.Thread(target=self._attend, args=(pod,), daemon=True)
         pod.thread.start()
 
@@ -238,8 +238,8 @@ class ProcessNode:
             self._insist(lambda: self._cluster.merge_patch(LEASES, _LEASES, self.name, {"spec": spec}))
 
     def _https(self, port: int) -> ThreadingHTTPServer:
-        self._directory.mkdir(parents=True, exist_ok=True)
-        key, certificate = str(self._directory / "key.pem"), str(self._directory / "certificate.pem")
+        self.directory.mkdir(parents=True, exist_ok=True)
+        key, certificate = str(self.directory / "key.pem"), str(self.directory / "certificate.pem")
         make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=process-node"]
         subprocess.run([*make, "-keyout", key, "-out", certificate], check=True, capture_output=True)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
