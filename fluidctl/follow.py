@@ -132,19 +132,19 @@ def states(
         except _PASSING:
             if not uid:
                 raise
-            sleep(_RETRY_SECONDS)
+            sleep(min(_RETRY_SECONDS, max(deadline - clock(), 0.0)))
         if clock() >= deadline:
             return
 
 
 def _changes(source: Cluster, metadata: Mapping[str, Any], left: float) -> Iterator[dict[str, Any]]:
-    # By name here: the watches of a namespace differ in nothing else, and events of others are few.
+    # The whole namespace is watched and others are dropped here: one watch of one person costs the server little.
     watch = source.watch(
         DATASETS,
         metadata["namespace"],
         resource_version=metadata["resourceVersion"],
         timeout_seconds=math.ceil(min(left, 300)),
-        silence=min(left, _SILENCE_SECONDS),
+        silence=min(left + 1, _SILENCE_SECONDS),  # the server ends an idle watch first
     )
     for event in watch:
         if event["type"] != "BOOKMARK" and event["object"]["metadata"]["name"] == metadata["name"]:
