@@ -68,7 +68,7 @@ def _loaded(status: DatasetStatus, step: Step) -> tuple[str, str, str]:
     if not status.load.completion_time:
         return FALSE, step.reason, step.message
     if status.size.completion_time and not status.size.proved:
-        return TRUE, "LoadedUnverified", "loaded; nothing proves that no file is missing"
+        return TRUE, "LoadedUnverified", status.size.last_error or "loaded; nothing proves that no file is missing"
     if status.load.loader == Loader.ALLUXIO_CLI and not status.size.completion_time:
         return TRUE, "LoadedUnverified", "the commands of Alluxio ended well, which proves nothing; the count follows"
     return TRUE, "Loaded", f"loaded at {status.load.completion_time}"

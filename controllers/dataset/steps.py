@@ -184,7 +184,8 @@ def _loaded(status: DatasetStatus, result: Result, ended: str) -> DatasetStatus:
 def _sized(status: DatasetStatus, result: Result, ended: str) -> DatasetStatus:
     found = _counts(result)
     honest = {"proved": result.proved, "loaded_by_size": result.loaded_by_size}
-    status = _with(status, SIZE, **found, **honest, completion_time=ended, **_HEALED)
+    doubt = {} if result.proved else {"last_error": result.message}
+    status = _with(status, SIZE, **{**found, **honest, **_HEALED, **doubt}, completion_time=ended)
     totals = {
         "file_count": status.size.files,
         "ufs_total_bytes": status.size.bytes,
