@@ -58,7 +58,8 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _create(server: ApiServer, name: str, namespace: str = "default", **status: Any) -> None:
     with server.changed:
-        server.store.create("datasets.data.fluid.io", namespace, {"metadata": {"name": name}, "spec": {}})
+        metadata = {"name": name, "managedFields": [{"manager": "kubectl"}]}
+        server.store.create("datasets.data.fluid.io", namespace, {"metadata": metadata, "spec": {}})
     _set(server, name, namespace, **status)
 
 

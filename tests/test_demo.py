@@ -82,7 +82,12 @@ def test_once_ends_with_the_ready_dataset_as_json_and_leaves_nothing(
 def test_the_demo_stays_until_ctrl_c_and_what_it_suggests_works(tmp_path: Path, environment: dict[str, str]) -> None:
     """A person tries the printed commands in another terminal; then everything ends."""
     with subprocess.Popen(
-        _demo("--files", "20"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        _demo("--files", "20"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
     ) as process:
         assert process.stdout is not None
         try:
@@ -101,8 +106,8 @@ def test_the_demo_stays_until_ctrl_c_and_what_it_suggests_works(tmp_path: Path, 
                 env=environment | {"KUBECONFIG": kubeconfig[1]},
             ).stdout
         finally:
-            for _ in range(3):  # people are impatient
-                process.send_signal(signal.SIGINT)
+            for _ in range(3):  # people are impatient, and a terminal tells the whole group
+                os.killpg(process.pid, signal.SIGINT)
         assert process.wait(30) == 0
 
     assert listed.splitlines()[1].split()[:3] == ["demo", "Ready", "20"]
