@@ -105,8 +105,8 @@ class Observer:
         spec, spec_error = self._spec(obj)
         status = parse_status(obj)
         masters, path = address_of(spec)
-        pods = self._stores.pods.by_index("dataset", meta.uid)
-        raw_jobs = self._stores.jobs.by_index("dataset", meta.uid)
+        pods = _own(self._stores.pods, meta)
+        raw_jobs = _own(self._stores.jobs, meta)
         jobs = tuple(job_view(job, pods_of(job, pods)) for job in raw_jobs)
         volume, claim = self._volumes(meta, spec, masters, path)
         address = cluster_address(spec, meta.namespace if self._cluster.in_cluster else "")
@@ -160,7 +160,7 @@ class Observer:
         self, meta: Meta, spec: DatasetSpec | None, masters: tuple[str, ...], path: str
     ) -> tuple[VolumeView, VolumeView]:
         volume = self._stores.volumes.get("", volume_name(meta.uid))
-        claim = next(iter(self._stores.claims.by_index("dataset", meta.uid)), None)
+        claim = next(iter(_own(self._stores.claims, meta)), None)
         if spec is None:
             return view(volume, {"spec": {}}), view(claim, {"spec": {}})
         source = csi_source(masters, path, meta.uid, self._config.volume)
@@ -200,6 +200,11 @@ class Observer:
     def _users(self, meta: Meta) -> tuple[str, ...]:
         pods, _, _ = self._cluster.list_page(PODS, meta.namespace, limit=500)
         return tuple(pod["metadata"]["name"] for pod in pods if runs(pod) and _uses(pod, meta.name))
+
+
+def _own(store: Store, meta: Meta) -> list[dict[str, Any]]:
+    """Return the Dataset's children. Not those of another namespace, whose labels anybody there may have forged."""
+    return [obj for obj in store.by_index("dataset", meta.uid) if obj["metadata"].get("namespace") == meta.namespace]
 
 
 def address_of(spec: DatasetSpec | None) -> tuple[tuple[str, ...], str]:

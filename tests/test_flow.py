@@ -13,7 +13,14 @@ import pytest
 
 from controllers.config import ControllerConfig
 from controllers.jobs import job_name
-from controllers.kube.resources import DATASETS, JOBS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS
+from controllers.kube.resources import (
+    DATASETS,
+    JOBS,
+    NAMESPACES,
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
+    PODS,
+)
 from controllers.manager import Controller, CrdsMissingError
 from devcluster import DevCluster
 from tests.world import Obj, World, condition, found_by_walk, tree
@@ -439,3 +446,20 @@ def test_without_crds_the_controller_says_so_and_does_not_start(tmp_path: Path) 
         stack.callback(controller.stop)
         with pytest.raises(CrdsMissingError, match="does not know the kind Dataset: install the CRDs first"):
             controller.start()
+
+
+def test_objects_of_another_namespace_with_forged_labels_change_nothing(slow: World) -> None:
+    """A tenant elsewhere labels a pod and a Job as a Dataset's own: they are not counted as its children."""
+    made = slow.apply()
+    loading(slow)
+    labels = {"app.kubernetes.io/managed-by": "fluidctl", "data.fluid.io/dataset-uid": made["metadata"]["uid"]}
+    pod = {"spec": {"nodeSelector": {"never": "here"}, "containers": [{"name": "step", "image": "x"}]}}
+    meta = {"name": "forged", "namespace": "elsewhere", "labels": labels}
+    slow.cluster.create(NAMESPACES, "", {"metadata": {"name": "elsewhere"}})
+    slow.cluster.create(PODS, "elsewhere", {"metadata": meta, **pod})
+
+    slow.ready()
+    slow.cluster.delete(DATASETS, "default", "one")
+
+    slow.eyes.until(lambda: not slow.eyes.all(DATASETS))
+    assert [found["metadata"]["namespace"] for found in slow.eyes.all(PODS)] == ["elsewhere"]
