@@ -266,7 +266,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _stream(self, parts: Iterator[bytes]) -> None:
         for part in filter(None, parts):
-            fault = self.app.faults.take(f"EVENT {self.path}", self.app.stopping)
+            kind = part[10 : part.find(b'"', 10)].decode(errors="replace")
+            fault = self.app.faults.take(f"{kind} {self.path}", self.app.stopping)
             self.close_connection = fault.hang or fault.cut
             shown = b"" if fault.hang else part[: len(part) // 2] if fault.cut else part
             self.wfile.write(b"%x\r\n%s\r\n" % (len(shown), shown) if shown else b"")

@@ -18,7 +18,7 @@ class Fault:
 
 
 class Faults:
-    """Orders by regular expression over "METHOD /path?query" or, in a watch, "EVENT /path?query"."""
+    """Orders by regular expression over "METHOD /path?query" or, of an event, "ADDED /path?query"."""
 
     def __init__(self) -> None:
         self._lock, self._orders = threading.Lock(), list[tuple[str, list[Fault]]]()

@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,11 +20,13 @@ from stat import S_ISDIR
 from typing import Any, Self
 
 import grpc
+from grpc import unary_stream_rpc_method_handler as to_stream
+from grpc import unary_unary_rpc_method_handler as to_one
 
 from fluidctl.load import alluxio_pb2 as pb
 from fluidctl.load import methods
 
-_ASYNC = (methods.SYNC_METADATA_ASYNC, methods.GET_SYNC_PROGRESS, methods.CANCEL_SYNC_METADATA)
+_ASYNC = [methods.SYNC_METADATA_ASYNC.path, methods.GET_SYNC_PROGRESS.path, methods.CANCEL_SYNC_METADATA.path]
 _COUNTERS = ("AbsentCacheSize", "MetadataSyncFail", "MetadataSyncSuccess", "MetadataSyncPathsFail",
              "MetadataSyncPrefetchFail", "MetadataSyncPrefetchOpsCount")  # fmt: skip
 
@@ -58,18 +60,16 @@ class _Task:
     def message(self) -> pb.SyncMetadataTask:
         stats = b"TaskStats{Success op count={[CREATE:%d]}, # of batches=%d, # of objects loaded from UFS=%d, "
         stats = stats % (self.operations, self.batches, self.objects) + b"# of load errors=%d}" % bool(self.failure)
-        return pb.SyncMetadataTask(
-            id=self.id, state=self.state, successOpCount=self.operations, taskStatString=stats,
-            syncDurationMs=int(1000 * ((self.ended or time.monotonic()) - self.begun)),
-            exception=pb.SyncFailure(exceptionMessage=self.failure) if self.failure else None,
-            taskInfoString=b"TaskInfo{AlluxioPath: %s, Id: %d}" % (self.path, self.id),
-        )  # fmt: skip
+        shown = pb.SyncMetadataTask(id=self.id, state=self.state, successOpCount=self.operations, taskStatString=stats)
+        shown.taskInfoString = b"TaskInfo{AlluxioPath: %s, Id: %d}" % (self.path, self.id)
+        shown.syncDurationMs = int(1000 * ((self.ended or time.monotonic()) - self.begun))
+        if self.failure:
+            shown.exception.exceptionMessage = self.failure
+        return shown
 
 
 class _Failed(Exception):
-    def __init__(self, code: grpc.StatusCode, text: str) -> None:
-        super().__init__(text)
-        self.code = code
+    """What a call is refused with: code and text."""
 
 
 class AlluxioMaster(grpc.GenericRpcHandler):  # type: ignore[type-arg]
@@ -143,14 +143,12 @@ class AlluxioMaster(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         self._server.stop(0).wait()
         self._pool.shutdown(wait=False)
 
-    # Protocol
-
     def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
         path = details.method
         if path == methods.AUTHENTICATE.path:
             return grpc.stream_stream_rpc_method_handler(self._authenticate, pb.SaslMessage.FromString, _bytes)
-        missing = self.behaviour.standby or not self.behaviour.asynchronous and path in {each.path for each in _ASYNC}
-        if missing or path not in self._calls:
+        hidden = self.behaviour.standby or (path in _ASYNC and not self.behaviour.asynchronous)
+        if hidden or path not in self._calls:
             return None  # UNIMPLEMENTED "Method not found!", as of the real one
         method, call = self._calls[path]
         channel = dict(details.invocation_metadata).get("channel-id")
@@ -162,44 +160,39 @@ class AlluxioMaster(grpc.GenericRpcHandler):  # type: ignore[type-arg]
             try:
                 return call(request)
             except _Failed as error:
-                context.abort(error.code, str(error))
+                context.abort(*error.args)
 
-        one = (
-            grpc.unary_stream_rpc_method_handler
-            if method is methods.LIST_STATUS
-            else grpc.unary_unary_rpc_method_handler
-        )
-        return one(run, method.request.FromString, _bytes)
+        make = to_stream if method is methods.LIST_STATUS else to_one
+        return make(run, method.request.FromString, _bytes)
 
-    def _authenticate(self, messages: Iterable[Any], _: grpc.ServicerContext) -> Iterator[pb.SaslMessage]:
-        channels = set()
+    def _authenticate(self, messages: Iterator[Any], _: grpc.ServicerContext) -> Iterator[pb.SaslMessage]:
+        channel = next(messages).clientId
+        self._channels.add(channel)
         try:
-            for message in messages:  # until the client closes the stream, which ends the registration
-                channels.add(message.clientId)
-                self._channels.add(message.clientId)
-                yield pb.SaslMessage(messageType=pb.SUCCESS, clientId=message.clientId)
+            yield pb.SaslMessage(messageType=pb.SUCCESS, clientId=channel)
+            for _more in messages:  # until the client closes the stream, which ends the registration
+                continue
         finally:
-            self._channels -= channels
+            self._channels.discard(channel)
 
     def is_safe(self) -> bool:
         """Whether it is still in safe mode, in which nothing is answered about files."""
         return time.time() * 1000 < self.start_ms + 1000 * self.behaviour.safe_mode_seconds
 
     def _info(self, _: Any) -> pb.GetMasterInfoResponse:
-        info = pb.MasterInfo(leaderMasterAddress=f"127.0.0.1:{self.port}", rpcPort=self.port, webPort=self.web_port,
-                             safeMode=self.is_safe(), startTimeMs=self.start_ms, version=self.behaviour.version,
-                             clusterId=self.cluster_id)  # fmt: skip
+        info = pb.MasterInfo(leaderMasterAddress=f"127.0.0.1:{self.port}", rpcPort=self.port, webPort=self.web_port)
+        info.safeMode, info.startTimeMs, info.clusterId = self.is_safe(), self.start_ms, self.cluster_id
+        info.version = self.behaviour.version
         return pb.GetMasterInfoResponse(masterInfo=info)
 
     def gauges(self) -> dict[str, int]:
         """Return the metrics that are states, by name."""
-        has = self.behaviour
+        total, used = self.behaviour.capacity_bytes, self.behaviour.used_bytes
+        states = {"CapacityTotal": total, "CapacityUsed": used, "CapacityFree": total - used, "LostWorkers": 0}
+        states = {f"Cluster.{name}": value for name, value in states.items()} | {"Cluster.Workers": int(total > 0)}
         with self._lock:
-            total = 1 + sum(map(len, self._inodes.values()))
-        capacity = {"Total": has.capacity_bytes, "Used": has.used_bytes, "Free": has.capacity_bytes - has.used_bytes}
-        states = {"Master.TotalPaths": total, "Master.StartTime": self.start_ms, "Cluster.LostWorkers": 0}
-        states["Cluster.Workers"] = int(has.capacity_bytes > 0)
-        return states | {f"Cluster.Capacity{name}": value for name, value in capacity.items()}
+            paths = 1 + sum(map(len, self._inodes.values()))
+        return states | {"Master.TotalPaths": paths, "Master.StartTime": self.start_ms}
 
     def counts(self) -> dict[str, int]:
         """Return the metrics that count since the start, by name."""
@@ -212,8 +205,6 @@ class AlluxioMaster(grpc.GenericRpcHandler):  # type: ignore[type-arg]
     def _mounts(self, _: Any) -> pb.GetMountTableResponse:
         point = pb.MountPointInfo(ufsUri=self._root or b"/", ufsType="local", readOnly=True)
         return pb.GetMountTableResponse(mountPoints=[pb.MountEntry(key=b"/", value=point)])
-
-    # Files
 
     def _list(self, request: Any) -> Iterator[pb.ListStatusResponse]:
         options, found = request.options, self._look_up(request)
@@ -297,15 +288,10 @@ class AlluxioMaster(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         with self._lock:
             ready = self._free_at = max(self._free_at, now) + (entries / rate if rate else 0.0)
         if task:
-            latency = latency if (task.objects + entries) // 1000 > task.objects // 1000 else 0.0
-            task.operations, task.objects, task.batches = (
-                task.operations + entries,
-                task.objects + entries,
-                task.batches + 1,
-            )
+            pages = (task.objects + entries) // 1000 - task.objects // 1000
+            task.operations, task.objects = task.operations + entries, task.objects + entries
+            latency, task.batches = latency * pages, task.batches + 1
         (task.cancelled if task else self._stopped).wait(max(ready - now, latency))
-
-    # Asynchronous metadata sync
 
     def _submit(self, request: Any) -> pb.SyncMetadataAsyncResponse:
         path = request.path.rstrip(b"/") or b"/"
@@ -330,7 +316,7 @@ class AlluxioMaster(grpc.GenericRpcHandler):  # type: ignore[type-arg]
             try:
                 self._load(path, task)
             except _Failed as error:
-                task.failure = str(error).encode()
+                task.failure = error.args[1].encode()
             with self._lock:
                 todo += [child.path for child in self._inodes.get(path, {}).values() if child.folder]
         task.ended = time.monotonic()
@@ -345,8 +331,7 @@ class AlluxioMaster(grpc.GenericRpcHandler):  # type: ignore[type-arg]
     def _cancel(self, request: Any) -> pb.CancelSyncMetadataResponse:
         task = self._task(request)
         if task.state != pb.RUNNING:
-            text = f"Task {task.id} not found or has already been canceled."
-            raise _Failed(grpc.StatusCode.NOT_FOUND, text)
+            raise _Failed(grpc.StatusCode.NOT_FOUND, f"Task {task.id} not found or has already been canceled.")
         task.state = pb.CANCELED
         task.cancelled.set()
         self._woken.set()
@@ -364,15 +349,11 @@ class _Web(BaseHTTPRequestHandler):
         """Keep quiet."""
 
     def do_GET(self) -> None:
-        master, has = self.master, self.master.behaviour
-        capacity = {"total": has.capacity_bytes, "used": has.used_bytes}
-        pages: dict[str, Any] = {
-            "/metrics/json/": {
-                "gauges": {name: {"value": value} for name, value in master.gauges().items()},
-                "counters": {name: {"count": value} for name, value in master.counts().items()},
-            },
-            "/api/v1/master/info": {"startTimeMs": master.start_ms, "version": has.version, "capacity": capacity},
-        }
+        master, capacity = self.master, {"total": self.master.behaviour.capacity_bytes}
+        gauges = {name: {"value": value} for name, value in master.gauges().items()}
+        counters = {name: {"count": value} for name, value in master.counts().items()}
+        info = {"startTimeMs": master.start_ms, "version": master.behaviour.version, "capacity": capacity}
+        pages = {"/metrics/json/": {"gauges": gauges, "counters": counters}, "/api/v1/master/info": info}
         data = json.dumps(pages.get(self.path)).encode()
         self.send_response(200 if self.path in pages else 404)
         self.send_header("Content-Length", str(len(data)))

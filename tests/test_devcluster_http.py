@@ -76,14 +76,14 @@ def test_latency_comes_before_the_answer(server: ApiServer, api: Cluster) -> Non
 
 
 def test_a_watch_can_be_cut_in_the_middle_of_a_line(server: ApiServer, api: Cluster) -> None:
-    server.faults.add("EVENT .*/configmaps", Fault(cut=True))
+    server.faults.add("ADDED .*/configmaps", Fault(cut=True))
     make(api, "a")
     with pytest.raises(errors.NoAnswer):
         list(api.watch(CONFIGMAPS))
 
 
 def test_a_watch_can_fall_silent(server: ApiServer, api: Cluster) -> None:
-    server.faults.add("EVENT .*/configmaps", Fault(hang=True))
+    server.faults.add("ADDED .*/configmaps", Fault(hang=True))
     make(api, "a")
     with pytest.raises(errors.NoAnswer, match="silent"):
         list(api.watch(CONFIGMAPS, silence=0.3))
