@@ -28,33 +28,23 @@ class DevCluster:
     def __init__(
         self, directory: str | Path | None, crds: Iterable[dict[str, Any]], workdir: str | Path, **behaviour: Any
     ) -> None:
-        self.server = ApiServer(crds)
-        self.kubeconfig = Path(workdir) / "kubeconfig"
+        self.server, self.kubeconfig = ApiServer(crds), Path(workdir) / "kubeconfig"
         self.server.write_kubeconfig(self.kubeconfig)
         self.cluster = Cluster.connect(str(self.kubeconfig), pool_size=16, user_agent="devcluster")
         self.node = ProcessNode(self.cluster, Path(workdir) / "pods")
         self.master = AlluxioMaster(directory, **behaviour) if directory else None
-        self._stack = ExitStack()
-
-    @property
-    def masters(self) -> list[str]:
-        """Return the master's address as a Dataset names it."""
-        return [f"127.0.0.1:{self.master.port}"] if self.master else []
-
-    @property
-    def web_port(self) -> int:
-        return self.master.web_port if self.master else 0
+        self.masters: list[str] = []  # the master's address as a Dataset names it
+        self.web_port, self._stack = self.master.web_port if self.master else 0, ExitStack()
 
     def __enter__(self) -> Self:
-        enter, server = self._stack.enter_context, self.server
-        enter(server)
-        controllers = threading.Thread(target=Controllers(server.store).run, args=(server.changed, server.stopping))
-        controllers.start()
-        server.log_readers[self.node.name] = self.node.logs
+        self._stack.enter_context(self.server)
+        run = Controllers(self.server.store).run
+        threading.Thread(target=run, args=(self.server.changed, self.server.stopping), name="controllers").start()
+        self.server.log_readers[self.node.name] = self.node.logs
         self._stack.callback(self.cluster.close)
         if self.master:
-            enter(self.master)
-        enter(self.node)
+            self.masters = [f"127.0.0.1:{self._stack.enter_context(self.master).port}"]
+        self._stack.enter_context(self.node)
         return self
 
     def __exit__(self, *_: object) -> None:

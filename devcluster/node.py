@@ -15,8 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -33,7 +32,6 @@ from workqueue.clock import SystemClock
 Obj = dict[str, Any]
 NODES = Resource("", "v1", "nodes", "Node", namespaced=False)
 BINDINGS = Resource("", "v1", "bindings", "Binding")
-_LEASES = "kube-node-lease"
 _BEAT_SECONDS = 10.0
 
 
@@ -43,32 +41,27 @@ class _Pod:
     def __init__(self, obj: Obj, directory: Path) -> None:
         self.obj, self.directory, self.started = obj, directory, _now()
         self.ended, self.thread = threading.Event(), threading.Thread()
+        self.process: subprocess.Popen[bytes] | None = None
         directory.mkdir(parents=True)
         (directory / "termination").touch()
         container = obj["spec"]["containers"][0]
         env = os.environ | {each["name"]: each.get("value", "") for each in container.get("env", ())}
-        self.process: subprocess.Popen[bytes] | None = None
         with (directory / "log").open("wb") as log:
+            streams: Obj = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
             try:
-                self.process = subprocess.Popen(
-                    self._argv(container),
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    env=env,
-                    start_new_session=True,
+                self.process = subprocess.Popen[bytes](
+                    self._argv(container), env=env, start_new_session=True, **streams
                 )
             except OSError as error:
                 log.write(f"{error}\n".encode())
 
     def _argv(self, container: Obj) -> list[str]:
         args = [*container.get("command", ()), *container.get("args", ())]
-        places = {"/dev/termination-log": self.directory / "termination"}
-        for mount in container.get("volumeMounts", ()):
-            if mount["mountPath"] != "/tmp":
-                places[mount["mountPath"]] = self.directory / mount["name"]
-                (self.directory / mount["name"]).mkdir(exist_ok=True)
-        for path, place in places.items():
+        places = {each["mountPath"]: self.directory / each["name"] for each in container.get("volumeMounts", ())}
+        places = {path: place for path, place in places.items() if path != "/tmp"}
+        for place in places.values():
+            place.mkdir(exist_ok=True)
+        for path, place in (places | {"/dev/termination-log": self.directory / "termination"}).items():
             args = [arg.replace(path, str(place)) for arg in args]
         return [sys.executable, "-m", *args] if args[0] == "fluidctl" else args
 
@@ -87,13 +80,12 @@ class _Pod:
     def log(self, query: dict[str, str]) -> Iterator[bytes]:
         with (self.directory / "log").open("rb") as log:
             lines = log.read().splitlines(keepends=True)
-            first = len(lines) - int(query.get("tailLines") or len(lines))
-            yield b"".join(lines[max(0, first) :])[: int(query.get("limitBytes") or sys.maxsize)]
+            first = max(0, len(lines) - int(query.get("tailLines") or len(lines)))
+            yield b"".join(lines[first:])[: int(query.get("limitBytes") or sys.maxsize)]
             while query.get("follow") == "true":
                 ended = self.ended.wait(0.1)  # files do not tell that they have grown
-                if part := log.read():
-                    yield part
-                elif ended:
+                yield (part := log.read())
+                if ended and not part:
                     return
 
 
@@ -119,11 +111,12 @@ class ProcessNode:
         """Register the node, and begin to take pods."""
         port = self._http.server_address[1] if self._http else 10250
         status: Obj = {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}]}
-        status["daemonEndpoints"] = {"kubeletEndpoint": {"Port": port}}
-        status["conditions"] = [_condition("Ready", "KubeletReady")]
-        with suppress(AlreadyExists):
-            self._cluster.create(NODES, "", {"metadata": {"name": self.name}})
-        self._cluster.merge_patch(NODES, "", self.name, {"status": status}, "status")
+        status |= {
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
+            "conditions": _with({}, "Ready", "KubeletReady"),
+        }
+        self._insist(lambda: self._cluster.create(NODES, "", {"metadata": {"name": self.name}}))
+        self._insist(lambda: self._cluster.merge_patch(NODES, "", self.name, {"status": status}, "status"))
         atexit.register(self.stop)
         for thread in self._threads:
             thread.start()
@@ -151,7 +144,7 @@ class ProcessNode:
     def evict(self, namespace: str, name: str) -> None:
         """Do what an eviction does: mark the pod as disrupted, then delete it."""
         pod = self._cluster.get(PODS, namespace, name)
-        self._report(pod, pod["status"] | {"conditions": _with(pod, "DisruptionTarget", "EvictionByEvictionAPI")})
+        self._report(pod, {"conditions": _with(pod["status"], "DisruptionTarget", "EvictionByEvictionAPI")})
         self._cluster.delete(PODS, namespace, name, uid=pod["metadata"]["uid"])
 
     def logs(self, namespace: str, name: str, container: str, query: dict[str, str]) -> Iterator[bytes]:
@@ -163,38 +156,38 @@ class ProcessNode:
         if pod := self._pods.get(change.obj["metadata"]["uid"]):
             pod.obj = change.obj
         if not self._stopping.is_set():
-            self._worker.submit(self._handle, change)
+            done = self._worker.submit(self._handle, change.obj, change.kind is ChangeKind.DELETED)
+            done.add_done_callback(Future.result)  # an exception there is a bug, and is logged
 
-    def _handle(self, change: Change) -> None:
-        obj, meta, spec = change.obj, change.obj["metadata"], change.obj["spec"]
-        pod, phase = self._pods.get(meta["uid"]), obj["status"].get("phase")
-        if change.kind is ChangeKind.DELETED:
-            if pod:
-                pod.signal(signal.SIGKILL)
-        elif not spec.get("nodeName") and "deletionTimestamp" not in meta and not spec.get("nodeSelector"):
+    def _handle(self, obj: Obj, deleted: bool) -> None:
+        meta, spec, pod = obj["metadata"], obj["spec"], self._pods.get(obj["metadata"]["uid"])
+        mine, going = spec.get("nodeName") == self.name, "deletionTimestamp" in meta
+        if deleted:
+            pod.signal(signal.SIGKILL) if pod else None
+        elif not spec.get("nodeName") and not going and not spec.get("nodeSelector"):
             target = {"kind": "Node", "apiVersion": "v1", "name": self.name}
             body = {"metadata": {"name": meta["name"], "uid": meta["uid"]}, "target": target}
             self._insist(lambda: self._cluster.create(BINDINGS, meta["namespace"], body))
-        elif spec.get("nodeName") == self.name and "deletionTimestamp" in meta:
+        elif mine and going:
             self._end(obj, pod)
-        elif spec.get("nodeName") == self.name and phase == "Pending" and not pod:
+        elif mine and not pod and obj["status"]["phase"] == "Pending":
             self._begin(obj)
 
     def _begin(self, obj: Obj) -> None:
         image, uid = obj["spec"]["containers"][0]["image"], obj["metadata"]["uid"]
         if image.startswith("missing/"):
             waiting = {"reason": "ImagePullBackOff", "message": f'Back-off pulling image "{image}"'}
-            self._report(obj, _status(obj, "Pending", {"waiting": waiting}))
+            self._report(obj, _status(obj, "Pending", "waiting", waiting))
             return
         pod = self._pods[uid] = _Pod(obj, self.directory / uid)
         pod.thread = threading.Thread(target=self._attend, args=(pod,), daemon=True)
         pod.thread.start()
 
     def _attend(self, pod: _Pod) -> None:
-        self._report(pod.obj, _status(pod.obj, "Running", {"running": {"startedAt": pod.started}}))
+        self._report(pod.obj, _status(pod.obj, "Running", "running", {"startedAt": pod.started}))
         ended = pod.wait()
         phase = "Failed" if ended["exitCode"] else "Succeeded"
-        self._report(pod.obj, _status(pod.obj, phase, {"terminated": ended}))
+        self._report(pod.obj, _status(pod.obj, phase, "terminated", ended))
         pod.ended.set()
         if "deletionTimestamp" in pod.obj["metadata"]:
             self._remove(pod.obj)
@@ -207,13 +200,12 @@ class ProcessNode:
             killer.daemon = True
             killer.start()
             return
-        if obj["status"]["phase"] not in ("Succeeded", "Failed"):
+        if not pod:
             self._report(obj, {"phase": "Failed"})
         self._remove(obj)
 
     def _remove(self, obj: Obj) -> None:
-        key, uid = key_of(obj), obj["metadata"]["uid"]
-        self._insist(lambda: self._cluster.delete(PODS, *key, uid=uid, grace_seconds=0))
+        self._insist(lambda: self._cluster.delete(PODS, *key_of(obj), uid=obj["metadata"]["uid"], grace_seconds=0))
 
     def _report(self, obj: Obj, status: Obj) -> None:
         body = {"metadata": {"uid": obj["metadata"]["uid"]}, "status": status}
@@ -231,11 +223,12 @@ class ProcessNode:
                 self._stopping.wait(0.2)
 
     def _beat(self) -> None:
-        spec: Obj = {"holderIdentity": self.name, "leaseDurationSeconds": 40}
-        self._insist(lambda: self._cluster.create(LEASES, _LEASES, {"metadata": {"name": self.name}, "spec": spec}))
+        spec: Obj = {"holderIdentity": self.name, "leaseDurationSeconds": int(4 * _BEAT_SECONDS)}
+        lease = {"metadata": {"name": self.name, "namespace": "kube-node-lease"}, "spec": spec}
+        self._insist(lambda: self._cluster.create(LEASES, "kube-node-lease", lease))
         while not self._stopping.wait(_BEAT_SECONDS):
             spec["renewTime"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-            self._insist(lambda: self._cluster.merge_patch(LEASES, _LEASES, self.name, {"spec": spec}))
+            self._insist(lambda: self._cluster.merge_patch(LEASES, "kube-node-lease", self.name, {"spec": spec}))
 
     def _https(self, port: int) -> ThreadingHTTPServer:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -254,7 +247,7 @@ class _Logs(BaseHTTPRequestHandler):
     node: ProcessNode
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Keep quiet."""
+        """Say nothing."""
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
@@ -269,25 +262,19 @@ def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _condition(kind: str, reason: str, value: str = "True") -> Obj:
-    return {"type": kind, "status": value, "reason": reason, "message": "", "lastTransitionTime": _now()}
+def _with(status: Obj, kind: str, reason: str, value: str = "True") -> list[Obj]:
+    """Return the conditions with this one in place: a merge patch replaces the whole list."""
+    new = {"type": kind, "status": value, "reason": reason, "message": "", "lastTransitionTime": _now()}
+    return [*(each for each in status.get("conditions", ()) if each["type"] != kind), new]
 
 
-def _with(pod: Obj, kind: str, reason: str, value: str = "True") -> list[Obj]:
-    """Return the pod's conditions with this one in place: a merge patch replaces the whole list."""
-    others = [each for each in pod["status"].get("conditions", ()) if each["type"] != kind]
-    return [*others, _condition(kind, reason, value)]
-
-
-def _status(pod: Obj, phase: str, state: Obj) -> Obj:
-    container, running = pod["spec"]["containers"][0], phase == "Running"
-    status = {
-        "name": container["name"],
-        "image": container["image"],
-        "imageID": "",
-        "restartCount": 0,
-        "ready": running,
-    }
-    conditions = _with(pod, "Ready", "" if running else "PodCompleted", str(running))
+def _status(pod: Obj, phase: str, state: str, details: Obj) -> Obj:
+    container, runs = pod["spec"]["containers"][0], phase == "Running"
+    status = {"name": container["name"], "image": container["image"], "imageID": "", "restartCount": 0, "ready": runs}
+    conditions = _with(pod["status"], "Ready", "" if runs else "PodCompleted", str(runs))
     started = {"startTime": pod["status"].get("startTime") or _now(), "hostIP": "127.0.0.1", "podIP": "127.0.0.1"}
-    return {"phase": phase, "conditions": conditions, "containerStatuses": [status | {"state": state}]} | started
+    return {
+        "phase": phase,
+        "conditions": conditions,
+        "containerStatuses": [status | {"state": {state: details}}],
+    } | started
