@@ -5,7 +5,6 @@ import os
 import shlex
 import shutil
 import signal
-import subprocess
 import tempfile
 import urllib.request
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.real import cache, jars
-from tests.real.process import Process, free_ports
+from tests.real.process import Process, free_ports, run
 
 _MASTER = "alluxio.master.AlluxioMaster"
 _WORKER = "alluxio.worker.AlluxioWorker"
@@ -93,13 +92,8 @@ class Alluxio:
         return self._master.pid
 
     def cli(self, *arguments: str, seconds: float = 120) -> str:
-        """Run ``alluxio`` and return its stdout.
-
-        Raises:
-            subprocess.CalledProcessError: it ended with another code than 0 (stdout and stderr are in it).
-        """
-        command = [str(self.executable), *arguments]
-        return subprocess.run(command, timeout=seconds, check=True, capture_output=True, text=True).stdout
+        """Run ``alluxio`` and return its stdout; errors as of ``process.run``."""
+        return run([self.executable, *arguments], self._environment(), seconds)
 
     def info(self, page: str = "info") -> Any:
         """Return a page of the master's REST interface: ``info``, ``webui_overview``, ... Raise OSError."""
@@ -155,7 +149,6 @@ class Alluxio:
             "alluxio.master.journal.type": "UFS",
             "alluxio.master.journal.folder": str(self.directory / "journal"),
             "alluxio.master.journal.tailer.shutdown.quiet.wait.time": "50ms",  # 5 s of the default start
-            "alluxio.master.worker.connect.wait.time": "50ms",  # how long safe mode lasts, workers or not
             "alluxio.master.metastore": "HEAP",
             "alluxio.master.update.check.enabled": "false",
             "alluxio.worker.hostname": self.host,
@@ -179,7 +172,10 @@ class Alluxio:
         return [java, f"-Xmx{heap}", *_JAVA, f"-Dfluidctl.log.level={level}", *settings, "-cp", self._classpath, main]
 
     def _run(self, main: str, name: str, heap: str) -> Process:
-        return Process(self._java(main, heap, "INFO"), self.directory / f"{name}.log", self._environment())
+        command = self._java(main, heap, "INFO")
+        # How long safe mode lasts, workers or not. Not for the command line, which would warn of it at every call.
+        command.insert(1, "-Dalluxio.master.worker.connect.wait.time=50ms")
+        return Process(command, self.directory / f"{name}.log", self._environment())
 
     def _environment(self) -> dict[str, str]:
         """UTF-8, else Java neither takes nor lists names outside ASCII; no look for a cloud's metadata service."""
@@ -201,4 +197,4 @@ class Alluxio:
     def _format(self, target: Path) -> None:
         command = self._java("alluxio.cli.Format", "256m", "WARN")
         command.insert(-1, f"-Dalluxio.master.journal.folder={target}")  # of two, Java takes the last
-        subprocess.run([*command, "MASTER"], env=self._environment(), check=True, capture_output=True)
+        run([*command, "MASTER"], self._environment(), _START_SECONDS)

@@ -9,7 +9,6 @@ import os
 import secrets
 import shutil
 import ssl
-import subprocess
 import tempfile
 import urllib.error
 import urllib.request
@@ -21,7 +20,7 @@ from typing import Any, Self
 import yaml
 
 from tests.real import binaries
-from tests.real.process import Process, free_ports
+from tests.real.process import Process, free_ports, run
 
 # What our resources meet in a real cluster: Jobs and their pods, claims and volumes, owners, namespaces, identities.
 _CONTROLLERS = (
@@ -74,15 +73,8 @@ class ControlPlane:
         self._stack.close()
 
     def kubectl(self, *arguments: str, stdin: str | None = None, seconds: float = 60) -> str:
-        """Run kubectl as the administrator and return its stdout.
-
-        Raises:
-            subprocess.CalledProcessError: with ``stderr``. subprocess.TimeoutExpired.
-        """
-        command = [str(binaries.program("kubectl")), *arguments]
-        return subprocess.run(
-            command, input=stdin, timeout=seconds, check=True, capture_output=True, text=True, env=self.environment()
-        ).stdout
+        """Run kubectl as the administrator and return its stdout; errors as of ``process.run``."""
+        return run([binaries.program("kubectl"), *arguments], self.environment(), seconds, stdin)
 
     def environment(self) -> dict[str, str]:
         """Return the environment in which kubectl talks to this API server, as the administrator."""
@@ -131,7 +123,7 @@ class ControlPlane:
 
     def _start_apiserver(self, stack: ExitStack) -> None:
         key = self.directory / "service-account.key"
-        subprocess.run(["openssl", "genrsa", "-out", str(key), "2048"], check=True, capture_output=True)
+        run(["openssl", "genrsa", "-out", key, "2048"], os.environ, 30)
         tokens = self.directory / "tokens.csv"
         tokens.write_text(f'{self._token},admin,1,"system:masters"\n')
         options = {

@@ -11,49 +11,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from controllers.kube.client import Cluster
-from devcluster import ProcessNode
 from fluidctl import demo
 from fluidctl.exits import Code, Failure
 from tests.real import binaries
 from tests.real.alluxio import Alluxio
-from tests.real.controlplane import ControlPlane
-
-_MANIFESTS = Path(__file__).parent.parent.parent / "manifests"
-#: What a cluster gets, but for the Deployment: the controller runs here.
-INSTALLED = [_MANIFESTS / "crds", *(_MANIFESTS / "controller" / f"{name}.yaml" for name in ("namespace", "rbac"))]
-INSTALLED += [_MANIFESTS / "controller" / f"rbac-{name}.yaml" for name in ("logs", "users")]
-SYSTEM_NAMESPACE, SERVICE_ACCOUNT = "fluidctl-system", "fluidctl"
-_TOKEN_SECONDS = 86_400
-
-
-def controller_flags(control_plane: ControlPlane) -> list[str]:
-    """Return the flags of a controller outside of this cluster, with the rights that it would have inside."""
-    kubeconfig = control_plane.token_kubeconfig(SYSTEM_NAMESPACE, SERVICE_ACCOUNT, _TOKEN_SECONDS)
-    return [f"--kubeconfig={kubeconfig}", f"--lease-namespace={SYSTEM_NAMESPACE}"]
-
-
-@contextmanager
-def node(control_plane: ControlPlane, directory: Path) -> Iterator[ProcessNode]:
-    """Run a node that takes every pod of this cluster."""
-    cluster = Cluster.connect(str(control_plane.kubeconfig), pool_size=16, user_agent="process-node")
-    try:
-        with ProcessNode(cluster, directory, log_port=0) as running:
-            yield running
-    finally:
-        cluster.close()
+from tests.real.stack import Stack
 
 
 @contextmanager
 def real(source: Path, work: Path) -> Iterator[demo.Stage]:
     """Set up the real stage."""
-    with (
-        ControlPlane(INSTALLED) as control_plane,
-        Alluxio(source, workers=1) as alluxio,
-        node(control_plane, work / "pods"),
-    ):
-        flags, masters = controller_flags(control_plane), [alluxio.rpc_address]
-        yield demo.Stage(control_plane.kubeconfig, flags, masters, alluxio.web_port, _more_to_try(alluxio))
+    with Stack(source, work) as stack:
+        yield demo.Stage(
+            stack.control_plane.kubeconfig,
+            stack.controller_flags(),
+            [stack.alluxio.rpc_address],
+            stack.alluxio.web_port,
+            _more_to_try(stack.alluxio),
+        )
 
 
 def main() -> int:

@@ -95,6 +95,22 @@ class Process:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
 
+def run(command: Sequence[str | Path], environment: Mapping[str, str], seconds: float, stdin: str | None = None) -> str:
+    """Run a program to its end and return its stdout.
+
+    Raises:
+        subprocess.CalledProcessError: it ended with another code than 0; a note has what it said.
+        subprocess.TimeoutExpired: it did not end, and was killed.
+    """
+    try:
+        return subprocess.run(
+            command, input=stdin, env=environment, timeout=seconds, check=True, capture_output=True, text=True
+        ).stdout
+    except subprocess.CalledProcessError as error:
+        error.add_note(f"{error.stdout}{error.stderr}")
+        raise
+
+
 def free_ports(count: int) -> list[int]:
     """Return ports on which nobody listens on the loopback address.
 
