@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from devcluster import kinds
 from devcluster.faults import Faults
-from devcluster.kinds import Obj, Predicate, Resource
+from devcluster.kinds import Kind, Obj, Predicate
 from devcluster.store import ApiError, Change, Store
 
 Query = dict[str, str]
@@ -94,14 +94,14 @@ class ApiServer:
             return 200, self._read(kind, space, name, sub, query)
         with self.changed:
             try:
-                return self._write(method, kind, (kind.name, space, name), sub, query, body, content_type)
+                return self._write(method, kind, (str(kind), space, name), sub, query, body, content_type)
             finally:
                 self.changed.notify_all()
 
     def _write(
         self,
         method: str,
-        kind: Resource,
+        kind: Kind,
         key: tuple[str, str, str],
         sub: str,
         query: Query,
@@ -125,10 +125,10 @@ class ApiServer:
             raise ApiError(415, "UnsupportedMediaType", "the body of the request was in an unknown format")
         return 200, self.store.patch(*key, body, sub)
 
-    def _read(self, kind: Resource, space: str, name: str, sub: str, query: Query) -> Any:
+    def _read(self, kind: Kind, space: str, name: str, sub: str, query: Query) -> Any:
         if name:
             with self.changed:
-                found = self.store.get(kind.name, space, name)
+                found = self.store.get(str(kind), space, name)
             return self._log(found, query) if sub == "log" else found
         selected = kinds.selector(space, query.get("labelSelector", ""), query.get("fieldSelector", ""))
         version = int(query.get("resourceVersion") or 0)
@@ -143,19 +143,19 @@ class ApiServer:
                 text = f"Too large resource version: {version}, current: {self.store.version}"
                 causes = [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]
                 raise ApiError(504, "Timeout", text, causes=causes, retryAfterSeconds=1)
-            page = self.store.page(kind.name, selected, int(query.get("limit") or 0), query.get("continue", ""))
+            page = self.store.page(str(kind), selected, int(query.get("limit") or 0), query.get("continue", ""))
         meta: Obj = {"resourceVersion": str(page.version)}
         meta |= {"continue": page.token, "remainingItemCount": page.remaining} if page.token else {}
         bare = () if kind.schema else ("apiVersion", "kind")  # as the real server lists built-in kinds
         items = [{field: value for field, value in item.items() if field not in bare} for item in page.items]
         return {"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": meta, "items": items}
 
-    def _watch(self, kind: Resource, selected: Predicate, since: int, initial: bool, query: Query) -> Iterator[bytes]:
+    def _watch(self, kind: Kind, selected: Predicate, since: int, initial: bool, query: Query) -> Iterator[bytes]:
         marks, told, now = query.get("allowWatchBookmarks") == "true", since, time.monotonic()
         end, mark = now + float(query.get("timeoutSeconds") or 1800), now + self.bookmark_seconds
         if initial or not since:
             with self.changed:
-                page = self.store.page(kind.name, selected)
+                page = self.store.page(str(kind), selected)
             since = told = page.version
             yield from (_event("ADDED", item) for item in page.items)
             if initial and marks:
@@ -165,7 +165,7 @@ class ApiServer:
                 if self.store.version <= since:
                     self.changed.wait(min(end, mark) - now)
                 try:
-                    changes, since = self.store.changes(kind.name, since), max(since, self.store.version)
+                    changes, since = self.store.changes(str(kind), since), max(since, self.store.version)
                 except ApiError as error:
                     yield _event("ERROR", error.status)
                     return
@@ -191,7 +191,7 @@ def _event(kind: str, obj: Obj) -> bytes:
     return json.dumps({"type": kind, "object": obj}).encode() + b"\n"
 
 
-def _bookmark(kind: Resource, version: int, **more: Any) -> bytes:
+def _bookmark(kind: Kind, version: int, **more: Any) -> bytes:
     meta = {"resourceVersion": str(version)} | more
     return _event("BOOKMARK", {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": meta})
 

@@ -7,10 +7,11 @@ A real controller waits up to 1 s before it acts and 10 s before it replaces a p
 import copy
 import threading
 from collections import defaultdict
-from datetime import datetime
 
+from controllers.api.times import epoch, rfc3339
+from controllers.kube.store import Key, key_of
 from devcluster.kinds import Obj
-from devcluster.store import ApiError, Key, Store, key_of, owners, stamp
+from devcluster.store import ApiError, Store, owners
 
 TRACKED = "batch.kubernetes.io/job-tracking"
 _JOBS, _PODS, _CLAIMS, _VOLUMES = "jobs.batch", "pods", "persistentvolumeclaims", "persistentvolumes"
@@ -105,13 +106,13 @@ class Controllers:
         if suspended or target:
             alive = [left for pod in alive if (left := self._kill(pod))]
         else:
-            status.setdefault("startTime", stamp(now))
+            status.setdefault("startTime", rfc3339(now))
             alive = alive or [self._create(job)]
             if due := _deadline(job):
                 self._deadlines[key] = due
         if target and not alive:
             _set(job, "Complete" if target == "SuccessCriteriaMet" else "Failed", _is(job, target)["reason"], now)
-            status |= {"completionTime": stamp(now)} if target == "SuccessCriteriaMet" else {}
+            status |= {"completionTime": rfc3339(now)} if target == "SuccessCriteriaMet" else {}
         going = sum("deletionTimestamp" in pod["metadata"] for pod in alive)
         running = sum(pod["status"]["phase"] == "Running" for pod in alive)
         status |= {"active": len(alive) - going, "terminating": going, "ready": running}
@@ -183,12 +184,12 @@ def _set(job: Obj, kind: str, reason: str, now: float, value: str = "True") -> N
     if not any((each["type"], each["status"]) == (kind, value) for each in old):
         new = {"type": kind, "status": value, "reason": reason, "message": _TEXTS.get(reason, reason)}
         others = [each for each in old if each["type"] != kind]
-        job["status"]["conditions"] = [*others, new | {"lastTransitionTime": stamp(now)}]
+        job["status"]["conditions"] = [*others, new | {"lastTransitionTime": rfc3339(now)}]
 
 
 def _deadline(job: Obj) -> float | None:
-    limit, started = job["spec"].get("activeDeadlineSeconds"), job["status"].get("startTime")
-    return datetime.fromisoformat(started).timestamp() + limit if limit and started else None
+    limit, started = job["spec"].get("activeDeadlineSeconds"), epoch(job["status"].get("startTime"))
+    return started + limit if limit and started else None
 
 
 def _target(job: Obj, now: float) -> str:

@@ -5,34 +5,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from controllers.kube import resources
+
 Obj = dict[str, Any]
 Predicate = Callable[[Obj], bool]
 
 
 @dataclass(frozen=True)
-class Resource:
-    """One served resource. ``schema`` is that of a custom resource's version; built-in kinds are not validated."""
+class Kind(resources.Resource):
+    """One served resource; its text is how messages and this package name it: "pods", "jobs.batch"."""
 
-    group: str
-    version: str
-    kind: str
-    plural: str
-    namespaced: bool = True
     has_status: bool = True
-    schema: Obj | None = None
-
-    @property
-    def name(self) -> str:
-        """Return how messages and this package name it: "pods", "jobs.batch"."""
-        return f"{self.plural}.{self.group}" if self.group else self.plural
-
-    @property
-    def api_version(self) -> str:
-        return f"{self.group}/{self.version}" if self.group else self.version
+    schema: Obj | None = None  # of a custom resource; built-in kinds are not validated
 
 
-def _kinds(group: str, kinds: str, namespaced: bool = True, has_status: bool = True) -> list[Resource]:
-    return [Resource(group, "v1", kind, f"{kind.lower()}s", namespaced, has_status) for kind in kinds.split()]
+def _kinds(group: str, kinds: str, namespaced: bool = True, has_status: bool = True) -> list[Kind]:
+    return [Kind(group, "v1", f"{kind.lower()}s", kind, namespaced, has_status) for kind in kinds.split()]
 
 
 CRDS = "customresourcedefinitions.apiextensions.k8s.io"
@@ -47,7 +35,7 @@ BUILTIN = [
     *_kinds("apiextensions.k8s.io", "CustomResourceDefinition", namespaced=False),
 ]
 #: A PUT of these without a resourceVersion is taken; of all others (Leases, every custom resource) it is refused.
-UNCONDITIONAL = {resource.name for resource in BUILTIN} - {"leases.coordination.k8s.io", CRDS}
+UNCONDITIONAL = {str(kind) for kind in BUILTIN} - {"leases.coordination.k8s.io", CRDS}
 FIRST_PHASE = {
     "namespaces": "Active",
     "pods": "Pending",
@@ -70,13 +58,13 @@ def merged(old: Any, patch: Any) -> Any:
     return {name: value for name, value in result.items() if value is not None or name not in patch}
 
 
-def served(crd: Obj) -> Resource:
+def served(crd: Obj) -> Kind:
     """Return what a CustomResourceDefinition asks to serve: its storage version."""
     spec, names = crd["spec"], crd["spec"]["names"]
     version = next(version for version in spec["versions"] if version["storage"])
     scope, status = spec["scope"] == "Namespaced", "status" in version.get("subresources", {})
     schema = version["schema"]["openAPIV3Schema"]
-    return Resource(spec["group"], version["name"], names["kind"], names["plural"], scope, status, schema)
+    return Kind(spec["group"], version["name"], names["plural"], names["kind"], scope, status, schema)
 
 
 def label_job(job: Obj) -> Obj:

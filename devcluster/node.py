@@ -14,6 +14,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
+from controllers.api.times import rfc3339
 from controllers.kube.client import Cluster
 from controllers.kube.errors import AlreadyExists, Conflict, Forbidden, Invalid, KubeError, NotFound
 from controllers.kube.reflector import Change, ChangeKind, Reflector
@@ -47,11 +49,10 @@ class _Pod:
         container = obj["spec"]["containers"][0]
         env = os.environ | {each["name"]: each.get("value", "") for each in container.get("env", ())}
         with (directory / "log").open("wb") as log:
-            streams: Obj = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
             try:
-                self.process = subprocess.Popen[bytes](
-                    self._argv(container), env=env, start_new_session=True, **streams
-                )
+                self.process = subprocess.Popen(
+                    self._argv(container), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, start_new_session=True
+                )  # fmt: skip
             except OSError as error:
                 log.write(f"{error}\n".encode())
 
@@ -259,7 +260,7 @@ class _Logs(BaseHTTPRequestHandler):
 
 
 def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return rfc3339(time.time())
 
 
 def _with(status: Obj, kind: str, reason: str, value: str = "True") -> list[Obj]:

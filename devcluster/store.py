@@ -14,13 +14,13 @@ import uuid
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
+from controllers.api.times import rfc3339
+from controllers.kube.store import Key, key_of
 from devcluster import kinds, schema
-from devcluster.kinds import CRDS, Obj, Predicate, Resource, merged
+from devcluster.kinds import CRDS, Kind, Obj, Predicate, merged
 
-Key = tuple[str, str]  # namespace, name
 #: The server's own: an update keeps them as they are, a creation drops them.
 _KEPT = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion")
 
@@ -55,15 +55,6 @@ class Page:
     remaining: int = 0
 
 
-def stamp(seconds: float) -> str:
-    """Return the time as the API writes it: RFC 3339, UTC, whole seconds."""
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def key_of(obj: Obj) -> Key:
-    return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
-
-
 def owners(obj: Obj | None) -> list[str]:
     """Return the uids of the object's owners."""
     return [ref["uid"] for ref in (obj or {}).get("metadata", {}).get("ownerReferences") or ()]
@@ -81,7 +72,7 @@ class Store:
         rng: random.Random | None = None, window: int = 1000,
     ) -> None:  # fmt: skip
         self.clock, self._rng = clock, rng or random.Random()
-        self.resources = {resource.name: resource for resource in kinds.BUILTIN}
+        self.resources = {str(kind): kind for kind in kinds.BUILTIN}
         self.version = 100  # so that a watch from 1 is too old, as it always is on a real server
         self._floor: dict[str, int] = defaultdict(lambda: 100)
         self._history: dict[str, deque[Change]] = defaultdict(lambda: deque(maxlen=window))
@@ -146,7 +137,7 @@ class Store:
         if self.find(resource, namespace, meta["name"]):
             raise self._error(409, "AlreadyExists", resource, meta["name"], "already exists")
         meta |= {"uid": str(uuid.UUID(int=self._rng.getrandbits(128), version=4)), "generation": 1}
-        meta |= {"creationTimestamp": stamp(self.clock())} | ({"namespace": namespace} if kind.namespaced else {})
+        meta |= {"creationTimestamp": rfc3339(self.clock())} | ({"namespace": namespace} if kind.namespaced else {})
         new |= {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": meta}
         if resource in kinds.DEFAULTS:
             new["spec"] = merged(kinds.DEFAULTS[resource], new["spec"])
@@ -182,7 +173,7 @@ class Store:
         pod = self.get("pods", namespace, name)
         if taken := pod["spec"].get("nodeName"):
             raise self._conflict("pods/binding", name, f'pod {name} is already assigned to node "{taken}"')
-        scheduled = [{"type": "PodScheduled", "status": "True", "lastTransitionTime": stamp(self.clock())}]
+        scheduled = [{"type": "PodScheduled", "status": "True", "lastTransitionTime": rfc3339(self.clock())}]
         wanted = {"uid": binding["metadata"]["uid"]} if "uid" in binding["metadata"] else {}
         self.patch("pods", namespace, name, {"metadata": wanted, "spec": {"nodeName": binding["target"]["name"]}})
         self.patch("pods", namespace, name, {"status": {"conditions": scheduled}}, "status")
@@ -199,7 +190,7 @@ class Store:
                 self.patch(kind, *key, {"metadata": {"ownerReferences": left}})
         grace, new = _grace(resource, old, options.get("gracePeriodSeconds")), copy.deepcopy(old)
         if "deletionTimestamp" not in new["metadata"]:
-            new["metadata"]["deletionTimestamp"] = stamp(self.clock() + grace)
+            new["metadata"]["deletionTimestamp"] = rfc3339(self.clock() + grace)
             new["metadata"]["generation"] += 1
         if resource == "pods":
             new["metadata"]["deletionGracePeriodSeconds"] = grace
@@ -269,12 +260,12 @@ class Store:
             self._serve(kinds.served(source), removed=new is None)
         return shown
 
-    def _serve(self, kind: Resource, removed: bool) -> None:
-        self.resources[kind.name] = kind
-        self._validators[kind.name] = schema.validator(kind.schema or {})
+    def _serve(self, kind: Kind, removed: bool) -> None:
+        self.resources[str(kind)] = kind
+        self._validators[str(kind)] = schema.validator(kind.schema or {})
         if removed:
-            self._delete_all((kind.name, key) for key in self._objects[kind.name])
-            del self.resources[kind.name]
+            self._delete_all((str(kind), key) for key in self._objects[str(kind)])
+            del self.resources[str(kind)]
 
     def _content(self, namespace: str) -> list[tuple[str, Key]]:
         return [(kind, key) for kind, objects in self._objects.items() for key in objects if key[0] == namespace]
@@ -289,13 +280,13 @@ class Store:
             if obj and "deletionTimestamp" not in obj["metadata"]:
                 self.delete(resource, *key, {"propagationPolicy": "Background"})
 
-    def _check_namespace(self, kind: Resource, space: Obj, obj: Obj) -> None:
+    def _check_namespace(self, kind: Kind, space: Obj, obj: Obj) -> None:
         if "deletionTimestamp" in space["metadata"]:
             namespace, name = space["metadata"]["name"], obj["metadata"].get("name", "")
             cause = {"reason": "NamespaceTerminating", "field": "metadata.namespace"}
             cause |= {"message": f"namespace {namespace} is being terminated"}
             text = f"is forbidden: unable to create new content in namespace {namespace} because it is being terminated"
-            raise self._error(403, "Forbidden", kind.name, name, text, [cause])
+            raise self._error(403, "Forbidden", str(kind), name, text, [cause])
 
     def _guard(self, resource: str, old: Obj, wanted: Obj) -> None:
         have, name = old["metadata"], old["metadata"]["name"]
@@ -304,12 +295,12 @@ class Store:
                 why = f"the {text} in the precondition ({wanted[field]}) does not match the {text} in record"
                 raise self._conflict(resource, name, f"{why} ({have[field]}). The object might have been modified")
 
-    def _valid(self, kind: Resource, obj: Obj) -> Obj:
+    def _valid(self, kind: Kind, obj: Obj) -> Obj:
         if kind.schema is None:
             return obj
         obj = schema.admitted(kind.schema, obj)
-        if causes := schema.errors(self._validators[kind.name], obj):
-            raise self._refused(kind.name, obj["metadata"]["name"], causes)
+        if causes := schema.errors(self._validators[str(kind)], obj):
+            raise self._refused(str(kind), obj["metadata"]["name"], causes)
         return obj
 
     def _invalid(self, resource: str, name: str, field: str, text: str, reason: str = "FieldValueInvalid") -> ApiError:

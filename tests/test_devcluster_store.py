@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from controllers.kube.store import key_of
 from devcluster import kinds
 from devcluster.jobs import Controllers
-from devcluster.store import ApiError, Change, Store, key_of
+from devcluster.store import ApiError, Change, Store
 
 Obj = dict[str, Any]
 _KINDS = ("pods", "configmaps", "jobs.batch")
