@@ -5,6 +5,7 @@ others are never compared, so clocks may differ as they like. There is no fencin
 stops believing in itself ``renew_deadline`` after it *sent* its last good renewal, before anybody else may take over.
 """
 
+import logging
 import random
 import threading
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from typing import Any, Protocol
 from controllers.kube.errors import Conflict, KubeError, NotFound
 from controllers.kube.resources import LEASES, Resource
 from workqueue.clock import Clock
+
+logger = logging.getLogger(__name__)
 
 _JITTER = 1.2
 _LONGEST_REQUEST = 5.0
@@ -68,6 +71,7 @@ class LeaderElector:
         self._on_started, self._on_stopped = on_started, on_stopped
         self._lease: dict[str, Any] = {}  # as last seen
         self._seen_at = 0.0  # when that spec was first seen, by our monotonic clock
+        self._said = ""
         self._renewed: tuple[float, float] | None = None  # when the last good renewal was sent: monotonic, wall
 
     @property
@@ -113,8 +117,9 @@ class LeaderElector:
         """Try once to acquire or renew; return whether we lead, or have failed to renew and not given up yet."""
         try:
             held = self._renew() or self._acquire()
-        except KubeError:
+        except KubeError as error:
             # Nothing is known: go on until the deadline.
+            self._say(logging.WARNING, f"the Lease {self._namespace}/{self._name}: {error.message}")
             held = self._renewed is not None and self._clock.monotonic() - self._renewed[0] < self._renew_deadline
         if not held:
             self._renewed = None
@@ -143,6 +148,12 @@ class LeaderElector:
                 return False
         return False
 
+    def _say(self, level: int, text: str) -> None:
+        """Log what changed; the same again, every two seconds, is no news."""
+        if text != self._said:
+            logger.log(level, "%s", text)
+        self._said = text
+
     def _renew(self) -> bool:
         """The fast path: we hold it, so write over the version that we know."""
         if self._renewed is None or self.holder != self._identity:
@@ -168,6 +179,8 @@ class LeaderElector:
             return self._create({**spec, "acquireTime": now, "leaseTransitions": 0})
         if self.holder != self._identity:
             if self.holder and self._clock.monotonic() < self._seen_at + self._duration():
+                where = f"{self._namespace}/{self._name}"
+                self._say(logging.INFO, f"standing by: {self.holder} holds the Lease {where}")
                 return False
             transitions = self._lease["spec"].get("leaseTransitions") or 0
             spec |= {"acquireTime": now, "leaseTransitions": transitions + 1}
@@ -192,7 +205,7 @@ class LeaderElector:
         self._remember(self._cluster.replace(LEASES, body, timeout=self._timeout()))
 
     def _remember(self, lease: dict[str, Any]) -> None:
-        lease.setdefault("spec", {})
+        lease["spec"] = lease.get("spec") or {}
         if lease["spec"] != self._lease.get("spec"):
             self._seen_at = self._clock.monotonic()
         self._lease = lease
