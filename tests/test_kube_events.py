@@ -39,7 +39,7 @@ def recorder(server: ScriptedServer, clock: FakeClock, tmp_path: Path) -> Iterat
     cluster = Cluster.connect(kubeconfig(tmp_path, server.url), None, pool_size=1, user_agent="t")
     made = EventRecorder(cluster, "data.fluid.io/fluidctl", "pod-1", clock)
     yield made
-    made.stop()
+    made.stop(0)
     cluster.close()
 
 
@@ -203,6 +203,13 @@ def test_a_lost_answer_does_not_make_two_events(recorder: EventRecorder, server:
     assert recorder.flush(10)
     assert server.seen[0].body["metadata"]["name"] == server.seen[1].body["metadata"]["name"]
     assert recorder.dropped == 0
+
+
+def test_stop_sends_what_is_queued(recorder: EventRecorder, server: ScriptedServer) -> None:
+    for number in range(10):
+        note(recorder, f"message {number}")
+    recorder.stop()
+    assert len(server.seen) == 10
 
 
 def test_after_stop_events_are_dropped_and_counted(recorder: EventRecorder, server: ScriptedServer) -> None:

@@ -56,16 +56,15 @@ def cluster(server: ScriptedServer, tmp_path: Path) -> Iterator[Cluster]:
 
 
 class WaitClock(FakeClock):
-    """A fake clock that tells whether somebody waits by it now."""
+    """A fake clock that counts the waits that have ended."""
 
-    waiting = False
+    ended = 0
 
     def wait(self, condition: threading.Condition, timeout: float | None) -> bool:
-        self.waiting = True
         try:
             return super().wait(condition, timeout)
         finally:
-            self.waiting = False
+            self.ended += 1
 
 
 class Running:
@@ -105,7 +104,8 @@ class Running:
     def pass_pause(self) -> None:
         """Wait until the reflector pauses, and let time pass until it goes on."""
         self.clock.block_until(1)
-        while self.clock.waiting:
+        ended = self.clock.ended
+        while self.clock.ended == ended:
             self.clock.advance(0.2)
 
 

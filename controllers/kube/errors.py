@@ -164,8 +164,8 @@ def _make(status: int, found: Mapping[str, Any], retry_after: float, request: st
 
 
 def _cause(error: Exception) -> str:
-    # urllib3 puts the object's address in front of the reason, which helps nobody.
-    return str(error).rpartition(">: ")[2] or type(error).__name__
+    # urllib3 puts an object's address in front of the reason, the kubernetes package a status; neither helps anybody.
+    return str(error).rpartition(">: ")[2].removeprefix("(0)\nReason: SSLError\n") or type(error).__name__
 
 
 def _line(text: str) -> str:

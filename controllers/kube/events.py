@@ -93,8 +93,9 @@ class EventRecorder:
         with self._changed:
             return self._changed.wait_for(lambda: not self._queue and not self._sending, timeout)
 
-    def stop(self) -> None:
-        """End the thread after the event that it is sending; call ``flush`` first to lose none."""
+    def stop(self, flush_seconds: float = 2.0) -> None:
+        """Send what is queued, for at most so many seconds, and end the thread."""
+        self.flush(flush_seconds)
         with self._changed:
             self._stopped.set()
             self._changed.notify_all()

@@ -95,8 +95,8 @@ class Reflector:
     def _pause(self, stop: threading.Event, retry_after: float) -> None:
         until = self._clock.monotonic() + self._backoff.next(self._clock.monotonic(), retry_after)
         with self._pausing:
-            while not stop.is_set() and (left := until - self._clock.monotonic()) > 0:
-                self._clock.wait(self._pausing, left)
+            while not stop.is_set() and self._clock.wait(self._pausing, until - self._clock.monotonic()):
+                pass  # woken for another reason
 
     def _list(self, stop: threading.Event) -> Step:
         self.lists += 1

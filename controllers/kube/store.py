@@ -151,7 +151,7 @@ class Store:
             self._advance(namespace, version)
 
     def observe_write(self, obj: dict[str, Any]) -> None:
-        """Take over what the server answered to a write, unless the watch is already past it.
+        """Take over what the server answered to a write of an object that is watched, unless the watch is past it.
 
         What the watch has passed may since have been deleted: taking it over would bring back a ghost that no event
         ever takes away. The change itself is announced when the watch shows it.
