@@ -42,11 +42,11 @@ class Count:
     def run(self, path: bytes, evidence: Evidence | None) -> Counted:
         """Count until a pass finds nothing new, and say what is incomplete or in doubt."""
         begin = start = self._client.metrics()
-        before = self._failed_before(evidence, start)
+        before, doubted = self._failed_before(evidence, start), False
         for last in (False,) * (PASSES - 1) + (True,):
             self._watch.show(Totals())
             self._watch.message = "counting"
-            outcome = self._loader.walk([path], requests.ONCE)
+            outcome = self._loader.walk([path], requests.ALWAYS if doubted else requests.ONCE, everywhere=doubted)
             now = self._client.metrics()
             counted = Counted(outcome.totals, self._loaded(now.since(begin), outcome.totals))
             counted.doubt = failures(before.plus(now.since(start)))
@@ -54,8 +54,9 @@ class Count:
                 counted.failed, counted.failed_count = outcome.failed, outcome.failed_count
                 counted.denied = outcome.denied
                 return counted
-            if counted.doubt and not last:
-                start, before = self._listed_again(path), Metrics()
+            if counted.doubt and not last:  # maybe somebody else's: repeat every listing, and count failures from here
+                log.info("the master counted %s: listing everything again", counted.doubt)
+                start, before, doubted = now, Metrics(), True
                 continue
             self._watch.message = "proving that nothing is missing"
             try:
@@ -81,13 +82,6 @@ class Count:
     def _loaded(self, moved: Metrics, totals: Totals) -> int:
         """Return how many files the count loaded: none if no listing reached the storage, whoever made files."""
         return min(moved.files_created, totals.files) if moved.prefetch_ops else 0
-
-    def _listed_again(self, path: bytes) -> Metrics:
-        """The master counted failures, maybe of somebody else: repeat every listing, and count failures from there."""
-        log.warning("the master counted failures: listing everything again")
-        start = self._client.metrics()
-        self._loader.list_all(path, requests.ALWAYS)
-        return start
 
     def _prove(self, outcome: Outcome, counted: Counted, evidence: Evidence | None) -> None:
         """Fill in doubts and failed directories; raise Changed where the count is out of date already."""

@@ -2,9 +2,10 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from controllers.api.result import Totals
 from controllers.api.spelling import encode
@@ -21,7 +22,13 @@ log = logging.getLogger(__name__)
 SHARDS = range(2, 201)  # top folders that are worth a task each: one task lists strictly one page after the other
 SYNC, LIST = "SyncMetadata", "ListStatus"
 
-WalkFrom = Callable[[Iterable[bytes], pb.LoadMetadataType], Outcome]
+
+class WalkFrom(Protocol):
+    """Makes a Walk and runs it."""
+
+    def __call__(self, roots: Iterable[bytes], load: pb.LoadMetadataType, everywhere: bool = False) -> Outcome:
+        """Walk from these directories."""
+        ...
 
 
 @dataclass
@@ -68,10 +75,10 @@ class Loader:
         loaded.add(self.walk(directories, requests.ALWAYS))
         return loaded
 
-    def list_all(self, path: bytes, load: pb.LoadMetadataType = requests.ONCE) -> Loaded:
+    def list_all(self, path: bytes) -> Loaded:
         """Let the master load a tree by one recursive request, which answers nothing and hides errors."""
         loaded, abandoned = Loaded(LIST), threading.Event()
-        request = requests.list_status(path, load, recursive=True, load_only=True)
+        request = requests.list_status(path, recursive=True, load_only=True)
 
         def listing(session: Session) -> None:
             for _ in () if abandoned.is_set() else self._client.list(session, request):

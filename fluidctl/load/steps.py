@@ -85,8 +85,9 @@ class Step:
         return "Counted, and proved to be complete."
 
     def _loader(self, rule: Rule) -> Loader:
-        def walk(roots: Iterable[bytes], load: pb.LoadMetadataType) -> Outcome:
-            return Walk(self._client, self._watch, self._spill, self._command.parallelism, load).run(roots)
+        def walk(roots: Iterable[bytes], load: pb.LoadMetadataType, everywhere: bool = False) -> Outcome:
+            flight = self._command.parallelism
+            return Walk(self._client, self._watch, self._spill, flight, load, everywhere).run(roots)
 
         return Loader(self._client, self._watch, rule, walk)
 

@@ -47,16 +47,26 @@ class _Found:
 
 
 class Walk:
-    """One walk. Roots are listed with ``load``, what they lead to with ONCE; the roots themselves are not counted."""
+    """One walk. The roots themselves are not counted.
+
+    They are listed with ``load``; what they lead to with ONCE, or ``everywhere`` with ``load`` too.
+    """
 
     def __init__(
-        self, client: Client, watch: Watch, spill: Spill, parallelism: int, load: pb.LoadMetadataType = requests.ONCE
+        self,
+        client: Client,
+        watch: Watch,
+        spill: Spill,
+        parallelism: int,
+        load: pb.LoadMetadataType = requests.ONCE,
+        everywhere: bool = False,
     ) -> None:
         self._client = client
         self._watch = watch
         self._spill = spill
         self._parallelism = parallelism
         self._load = load
+        self._everywhere = everywhere
         self._frontier = Frontier(spill)
         self._roots: frozenset[bytes] = frozenset()
         self._outcome = Outcome(Names(spill))
@@ -127,7 +137,7 @@ class Walk:
             return self._frontier.pop()
 
     def _visit(self, path: bytes) -> None:
-        load = self._load if path in self._roots else requests.ONCE
+        load = self._load if self._everywhere or path in self._roots else requests.ONCE
         try:
             found = self._client.persist(lambda session: self._list(session, path, load))
         except Gone:

@@ -1,0 +1,239 @@
+"""Load and count over a real Alluxio 2.9.6: what os.walk says is what it proves, or it says what is missing."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+
+import pytest
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from controllers.api.command import StepCommand
+from controllers.api.result import Exit, Progress, Totals
+from fluidctl.load import requests
+from fluidctl.load.alluxio_cli import load_by_cli
+from fluidctl.load.channel import Client
+from fluidctl.load.methods import GET_STATUS
+from fluidctl.load.session import Session
+from tests.load_kit import Steps, make, odd_tree, truth
+from tests.real.alluxio import Alluxio
+
+
+@pytest.fixture
+def steps(alluxio: Alluxio, tmp_path: Path) -> Steps:
+    return Steps(tmp_path / "spill", [alluxio.rpc_address])
+
+
+@pytest.fixture
+def place(alluxio_storage: Path, request: pytest.FixtureRequest) -> Path:
+    """Return a directory of this test's own; its path in Alluxio is its name."""
+    made = alluxio_storage / f"load-{abs(hash(request.node.name)) % 10**8}"
+    made.mkdir()
+    return made
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+def test_totals_are_those_of_the_storage_whatever_the_names(
+    steps: Steps, place: Path, asynchronous: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Odd names, deep, wide and empty directories; by tasks, and as an older master is loaded."""
+    if not asynchronous:
+        monkeypatch.setattr(Client, "has_sync", lambda _: False)
+    odd_tree(place)
+    result, code = steps.both(f"/{place.name}")
+
+    assert (code, result.proved, result.message) == (Exit.COMPLETE, True, "Counted, and proved to be complete.")
+    assert result.totals == truth(place)
+    # A recursive request does not look into a directory whose name ends in "%" (a bug of the master): the count does.
+    assert result.loaded_by_size == (0 if asynchronous else 1)
+    assert result.method == ("SyncMetadata" if asynchronous else "ListStatus")
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+def test_directories_that_it_answers_as_empty_are_named_and_never_proved(
+    steps: Steps, place: Path, asynchronous: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One dangling link, one name that is not UTF-8: status OK, no entries, no failure counted."""
+    if not asynchronous:
+        monkeypatch.setattr(Client, "has_sync", lambda _: False)
+    odd_tree(place)
+    make(place, ["bad/link/1", "bad/link/2", "bad/bytes/1", "top"])
+    os.symlink("/nonexistent/target", place / "bad" / "link" / "dangling")
+    Path(os.fsdecode(os.fsencode(place / "bad" / "bytes") + b"/\xff\xfe")).touch()
+    result, code = steps.both(f"/{place.name}")
+
+    assert (code, result.proved, result.failed_count) == (Exit.INCOMPLETE, False, 2)
+    assert result.failed_directories == (f"/{place.name}/bad/bytes", f"/{place.name}/bad/link")
+    seen = truth(place)
+    assert result.totals is not None
+    assert result.totals.files == seen.files - 5
+    if asynchronous:  # its task knows what the listing hides
+        again, _ = steps.both(f"/{place.name}/bad/link")
+        assert again.message.endswith(f"{place}/bad/link/dangling")
+
+
+def test_mended_it_is_loaded_by_a_new_attempt_for_these_directories_alone(steps: Steps, place: Path) -> None:
+    """What the controller does with an incomplete count."""
+    make(place, ["a/1", "bad/1", "bad/2"])
+    link = place / "bad" / "dangling"
+    link.symlink_to("/nonexistent/target")
+    first, _ = steps.both(f"/{place.name}")
+    link.unlink()
+    again, code = steps.both(f"/{place.name}", directories=first.failed_directories)
+
+    assert first.failed_directories == (f"/{place.name}/bad",)
+    assert (code, again.proved, again.totals) == (Exit.COMPLETE, True, truth(place))
+
+
+def test_a_count_alone_loads_proves_and_says_how_much_it_loaded(steps: Steps, place: Path) -> None:
+    """As after the loader AlluxioCLI."""
+    make(place, [f"{n}/f" for n in range(20)])
+    result, code = steps.run("size", f"/{place.name}")
+
+    assert (code, result.proved, result.totals) == (Exit.COMPLETE, True, truth(place))
+    assert result.loaded_by_size == 20
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [("/nope", Exit.PATH_NOT_FOUND), ("/{}/file", Exit.NOT_A_DIRECTORY), ("/{}/x/../y", Exit.INVALID_PATH)],
+)  # fmt: skip
+def test_a_path_that_is_no_directory_is_a_permanent_error(steps: Steps, place: Path, path: str, code: Exit) -> None:
+    """Told by the master, or before it is asked."""
+    make(place, ["file"])
+    for step in ("load", "size"):
+        assert steps.run(step, path.format(place.name))[1] is code
+
+
+def test_its_web_port_is_told_from_a_dead_one(alluxio: Alluxio, tmp_path: Path) -> None:
+    """Permanent, and the message names the port."""
+    result, code = Steps(tmp_path, [f"{alluxio.host}:{alluxio.web_port}"]).run("load")
+
+    assert code is Exit.NOT_GRPC
+    assert f":{alluxio.web_port} does not speak gRPC" in result.message
+
+
+def test_what_was_loaded_has_no_time_to_live(alluxio: Alluxio, steps: Steps, place: Path) -> None:
+    """Fields 15 (ttl, -1) and 22 (action, 1 is FREE) of a file: else the master would delete it from the storage."""
+    make(place, ["d/loaded", "d/looked-up"])
+    steps.both(f"/{place.name}")
+    make(place, ["e/later"])
+    session = Session(alluxio.rpc_address, "root", "auto")
+    for name in ("d", "d/loaded", "d/looked-up", "e", "e/later"):
+        info = session.call(GET_STATUS, requests.get_status(f"/{place.name}/{name}".encode())).fileInfo
+        stored = {field.field_number: field.data for field in UnknownFieldSet(info)}
+        assert (stored[15], stored[22]) == (2**64 - 1, 1), name
+    session.close()
+
+
+def test_its_command_line_loads_and_our_count_proves(alluxio: Alluxio, steps: Steps, place: Path) -> None:
+    """The loader AlluxioCLI, and its words for a path that is not there."""
+    make(place, ["a b/1", "c/2"])
+    env = {**os.environ, "PATH": f"{alluxio.executable.parent}:{os.environ['PATH']}"}
+    loaded, code = load_by_cli(f"/{place.name}", env)
+    counted, _ = steps.run("size", f"/{place.name}")
+
+    assert (code, loaded.proved) == (Exit.COMPLETE, False)
+    assert f"{truth(place).bytes} bytes" in loaded.message
+    assert (counted.proved, counted.totals, counted.loaded_by_size) == (True, truth(place), 0)
+    assert load_by_cli("/nope", env)[1] == Exit.PATH_NOT_FOUND
+
+
+# --- masters and containers that are killed ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a tree that takes a real master some seconds."""
+    root = tmp_path_factory.mktemp("many")
+    make(root, [f"d{d}/f{f}" for d in range(60) for f in range(500)])
+    return root
+
+
+@pytest.fixture
+def master(real_programs: None, many: Path) -> Iterator[Alluxio]:
+    with Alluxio(many) as running:
+        yield running
+
+
+def _begun(argv: list[str], seconds: float) -> "subprocess.Popen[str]":
+    """Start a step and return when it has shown its first progress and has worked for some seconds."""
+    code = "import sys; from fluidctl.load.main import main; sys.exit(main(sys.argv[1:]))"
+    process = subprocess.Popen([sys.executable, "-c", code, *argv], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    Progress.from_json(process.stdout.readline())
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return process
+    raise AssertionError("the step was over too soon to be killed")
+
+
+def test_a_load_killed_in_the_middle_is_finished_by_the_next_one(master: Alluxio, many: Path, tmp_path: Path) -> None:
+    """SIGKILL, then SIGTERM, then whole: exact, and proved."""
+    files = {"result_path": str(tmp_path / "result"), "spill_path": str(tmp_path / "spill")}
+    argv = StepCommand("load", (master.rpc_address,), "/", **files).argv()
+    for number, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, Exit.TERMINATED)):
+        with _begun(argv, 0.7) as process:
+            process.send_signal(number)
+            process.communicate(timeout=60)
+        assert process.returncode == code
+    result, found = Steps(tmp_path / "spill", [master.rpc_address]).both()
+
+    assert (found, result.proved, result.totals) == (Exit.COMPLETE, True, truth(many))
+
+
+@pytest.mark.parametrize("step", ["load", "size"])
+def test_a_master_killed_in_the_middle_of_a_step_costs_only_time(
+    master: Alluxio, many: Path, tmp_path: Path, step: str
+) -> None:
+    """The step waits for it, authenticates again, and its totals are exact."""
+    steps = Steps(tmp_path / "spill", [master.rpc_address], connect_seconds=120.0)
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(steps.run, step)
+        while not steps.watch.totals.files and not running.done():
+            wait([running], timeout=0.01)
+        assert not running.done()
+        master.kill()
+        master.restart()  # by this thread: servers end with the thread that started them
+        result, code = running.result()
+    assert code is Exit.COMPLETE
+    if step == "load":
+        result, code = steps.run("size", evidence=result.evidence)
+    assert (code, result.proved, result.totals) == (Exit.COMPLETE, True, truth(many))
+
+
+def test_a_directory_that_the_master_may_not_read_is_named_then_doubted(
+    real_programs: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is answered as empty, at once and for good, also by a task that succeeds: only a doubt is left later."""
+    root = tmp_path / "root"
+    make(root, ["a/1", "empty/", "locked/1", "locked/2"])
+    (root / "locked").chmod(0)
+    if os.geteuid() == 0:
+        _java_without_the_power_to_read_all(tmp_path, monkeypatch)
+    with Alluxio(root) as master:
+        steps = Steps(tmp_path / "spill", [master.rpc_address])
+        first, code = steps.both()
+        second, _ = steps.both()
+
+    assert (code, first.failed_directories) == (Exit.INCOMPLETE, ("/locked",))
+    assert (second.reason, second.proved, second.totals) == ("CountedUnproved", False, Totals(1, 3, 0))
+    assert "/locked" in second.message
+
+
+def _java_without_the_power_to_read_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    java, setpriv = shutil.which("java"), shutil.which("setpriv")
+    if setpriv is None:
+        pytest.skip("root without setpriv (util-linux): everything is readable")
+    drop = "-dac_override,-dac_read_search"
+    wrapper = tmp_path / "bin" / "java"
+    wrapper.parent.mkdir()
+    wrapper.write_text(f'#!/bin/sh\nexec {setpriv} --bounding-set={drop} --inh-caps={drop} {java} "$@"\n')
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{wrapper.parent}:{os.environ['PATH']}")
