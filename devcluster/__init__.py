@@ -37,14 +37,16 @@ class DevCluster:
         self.web_port, self._stack = self.master.web_port if self.master else 0, ExitStack()
 
     def __enter__(self) -> Self:
-        self._stack.enter_context(self.server)
-        run = Controllers(self.server.store).run
-        threading.Thread(target=run, args=(self.server.changed, self.server.stopping), name="controllers").start()
-        self.server.log_readers[self.node.name] = self.node.logs
-        self._stack.callback(self.cluster.close)
-        if self.master:
-            self.masters = [f"127.0.0.1:{self._stack.enter_context(self.master).port}"]
-        self._stack.enter_context(self.node)
+        with ExitStack() as stack:
+            stack.enter_context(self.server)
+            run = Controllers(self.server.store).run
+            threading.Thread(target=run, args=(self.server.changed, self.server.stopping), name="controllers").start()
+            self.server.log_readers[self.node.name] = self.node.logs
+            stack.callback(self.cluster.close)
+            if self.master:
+                self.masters = [f"127.0.0.1:{stack.enter_context(self.master).port}"]
+            stack.enter_context(self.node)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -7,6 +7,7 @@ built-in kind is taken as a merge patch: it replaces lists (conditions), which t
 import json
 import re
 import socket
+import sys
 import threading
 import time
 from collections import deque
@@ -165,10 +166,12 @@ class ApiServer:
                 if self.store.version <= since:
                     self.changed.wait(min(end, mark) - now)
                 try:
-                    changes, since = self.store.changes(str(kind), since), max(since, self.store.version)
+                    changes, since, gone = self.store.changes(str(kind), since), max(since, self.store.version), None
                 except ApiError as error:
-                    yield _event("ERROR", error.status)
-                    return
+                    changes, gone = [], error.status
+            if gone:
+                yield _event("ERROR", gone)
+                return
             yield from filter(None, [_shown(change, selected) for change in changes])
             if time.monotonic() >= min(mark, end):
                 mark = time.monotonic() + self.bookmark_seconds
@@ -207,7 +210,9 @@ class _HttpServer(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: clients go away in the middle of watches, and all else has been answered."""
+        """Say nothing of clients that go away, as they do in the middle of watches."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -44,15 +45,15 @@ class _Pod:
         self.obj, self.directory, self.started = obj, directory, _now()
         self.ended, self.thread = threading.Event(), threading.Thread()
         self.process: subprocess.Popen[bytes] | None = None
+        self.reaped = False
         directory.mkdir(parents=True)
         (directory / "termination").touch()
         container = obj["spec"]["containers"][0]
         env = os.environ | {each["name"]: each.get("value", "") for each in container.get("env", ())}
         with (directory / "log").open("wb") as log:
+            null, args = subprocess.DEVNULL, self._argv(container)
             try:
-                self.process = subprocess.Popen(
-                    self._argv(container), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, start_new_session=True
-                )  # fmt: skip
+                self.process = subprocess.Popen(args, stdin=null, stdout=log, stderr=log, env=env, process_group=0)
             except OSError as error:
                 log.write(f"{error}\n".encode())
 
@@ -67,12 +68,16 @@ class _Pod:
         return [sys.executable, "-m", *args] if args[0] == "fluidctl" else args
 
     def signal(self, number: int) -> None:
-        if self.process and self.process.poll() is None:
-            os.killpg(self.process.pid, number)
+        """Send a signal to the process and all its children, as far as they still run."""
+        if self.process and not self.reaped:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, number)
 
     def wait(self) -> Obj:
         """Return the state of the container when it has ended."""
         code = self.process.wait() if self.process else 128
+        self.signal(signal.SIGKILL)  # children that it left behind
+        self.reaped = True  # from now on the number may be another's
         code = code if code >= 0 else 128 - code
         reason = "StartError" if not self.process else "Error" if code else "Completed"
         message = (self.directory / "termination").read_bytes()[:4096].decode(errors="replace")
@@ -116,8 +121,9 @@ class ProcessNode:
             "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
             "conditions": _with({}, "Ready", "KubeletReady"),
         }
-        self._insist(lambda: self._cluster.create(NODES, "", {"metadata": {"name": self.name}}))
-        self._insist(lambda: self._cluster.merge_patch(NODES, "", self.name, {"status": status}, "status"))
+        with suppress(AlreadyExists):
+            self._cluster.create(NODES, "", {"metadata": {"name": self.name}})
+        self._cluster.merge_patch(NODES, "", self.name, {"status": status}, "status")
         atexit.register(self.stop)
         for thread in self._threads:
             thread.start()

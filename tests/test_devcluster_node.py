@@ -1,6 +1,5 @@
 """Pods as local processes: what a kubelet would report of them, on the whole embedded cluster."""
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -37,8 +36,9 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 def start(api: Cluster, name: str, script: str, container: Obj | None = None, grace: int = 5, **spec: Any) -> None:
-    made = {"name": "main", "image": "any", "command": ["sh", "-c", script], **(container or {})}
-    pod = {"restartPolicy": "Never", "terminationGracePeriodSeconds": grace, "containers": [made]}
+    made: Obj = {"name": "main", "image": "any", "command": ["sh", "-c", script], **(container or {})}
+    pod: Obj = {"restartPolicy": "Never", "terminationGracePeriodSeconds": grace, "containers": [made]}
+    pod["volumes"] = [{"name": mount["name"], "emptyDir": {}} for mount in made.get("volumeMounts", ())]
     api.create(
         JOBS, SPACE, {"metadata": {"name": name}, "spec": {"backoffLimit": 0, **spec, "template": {"spec": pod}}}
     )
@@ -82,11 +82,11 @@ def reason(api: Cluster, job: str, kind: str) -> str:
 
 
 def is_alive(pid: int) -> bool:
+    """Whether the process runs; one that has ended but that nobody has waited for (Z) does not."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
         return False
-    return True
 
 
 def test_a_success_is_reported_with_times_and_message(api: Cluster, name: str) -> None:
@@ -230,6 +230,13 @@ def test_a_pod_that_wants_another_node_stays_unbound(api: Cluster, name: str) ->
 
     assert "nodeName" not in api.get(PODS, SPACE, name)["spec"]
     api.delete(PODS, SPACE, name)
+
+
+def test_children_left_behind_by_a_process_go_with_it(api: Cluster, name: str) -> None:
+    start(api, name, "sleep 60 & printf $! > /dev/termination-log")
+
+    pid = int(ended(api, name)["message"])
+    until(lambda: not is_alive(pid))
 
 
 def test_nothing_that_was_started_outlives_the_cluster(tmp_path: Path) -> None:
