@@ -254,7 +254,7 @@ def test_no_server_can_hold_a_call_beyond_its_limit(
         cluster.replace_status(DATASETS, DATASET, timeout=0.3)
     assert caught.value.reason == "Timeout"
     assert caught.value.maybe_applied
-    assert time.monotonic() - begin < 2.0
+    assert time.monotonic() - begin < 5.0
 
 
 def test_a_connection_whose_answer_is_given_up_is_closed(cluster: Cluster, server: ScriptedServer) -> None:
@@ -404,8 +404,8 @@ def test_stop_from_another_thread_ends_a_silent_watch_quietly(cluster: Cluster, 
     assert first.wait(5)
     begin = time.monotonic()
     watch.stop()
-    thread.join(5)
-    assert time.monotonic() - begin < 1.0
+    thread.join(10)
+    assert time.monotonic() - begin < 3.0
     assert got == [_event("ADDED", "1"), "ended"]
     watch.stop()  # again, and after the end: nothing happens
 
