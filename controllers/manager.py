@@ -180,6 +180,13 @@ class Controller:
         self._workers.start()
         self._thread("resync", self._resync)
 
+    def _stand_by(self, holder: str) -> None:
+        logger.info(
+            "standing by: %s holds the Lease %s and acts; to act from here, end it (scale its Deployment to 0)",
+            holder,
+            self._config.lease_name,
+        )
+
     def _lost(self) -> None:
         """Exit without ceremony: somebody else may lead already, and every write of ours would be one too many."""
         self._metrics.leader(self._config.lease_name, False)
@@ -222,6 +229,7 @@ class Controller:
             rng=self._rng,
             on_started=self._lead,
             on_stopped=self._lost,
+            on_other=self._stand_by,
         )
 
     def _make_reconciler(self) -> Reconciler:

@@ -91,6 +91,7 @@ class Candidate:
             rng=random.Random(name),
             on_started=lambda: self.told.append("started"),
             on_stopped=lambda: self.told.append("stopped"),
+            on_other=lambda holder: self.told.append(f"stands by: {holder}"),
             **numbers,
         )
 
@@ -346,6 +347,27 @@ def test_run_starts_renews_and_stops_once_the_lease_is_lost() -> None:
     assert not thread.is_alive()
     assert a.told == ["stopped"]
     assert not a.elector.is_leader()
+
+
+class ThreeLooks(threading.Event):
+    """Is set at the fourth question, and never makes anybody wait."""
+
+    looks = 0
+
+    def is_set(self) -> bool:
+        self.looks += 1
+        return self.looks > 3
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return False
+
+
+def test_run_says_once_who_leads_instead() -> None:
+    world = World()
+    a, b = Candidate(world, "a"), Candidate(world, "b")
+    a.elector.run(ThreeLooks())
+    b.elector.run(ThreeLooks())
+    assert (a.told, b.told) == (["started"], ["stands by: a"])
 
 
 def test_run_ends_by_stop_and_leaves_the_lease_to_release() -> None:

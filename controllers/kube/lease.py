@@ -58,6 +58,7 @@ class LeaderElector:
         rng: random.Random,
         on_started: Callable[[], None],
         on_stopped: Callable[[], None],
+        on_other: Callable[[str], None] = lambda holder: None,
     ) -> None:
         if not (namespace and name and identity):
             raise ValueError("an election needs a namespace, a name and an identity")
@@ -68,7 +69,7 @@ class LeaderElector:
         self._lease_seconds, self._renew_deadline, self._retry = int(lease_seconds), renew_deadline, retry
         self._clock = clock
         self._rng = rng
-        self._on_started, self._on_stopped = on_started, on_stopped
+        self._on_started, self._on_stopped, self._on_other = on_started, on_stopped, on_other
         self._lease: dict[str, Any] = {}  # as last seen
         self._seen_at = 0.0  # when that spec was first seen, by our monotonic clock
         self._said = ""
@@ -100,9 +101,11 @@ class LeaderElector:
     def run(self, stop: threading.Event) -> None:
         """Acquire, call ``on_started``, renew; call ``on_stopped`` and return once the lease is lost.
 
+        Whenever another holder than before is seen, ``on_other`` is told its identity.
         Also returns when ``stop`` is set. A leader whose work still runs must go on renewing: stop the work first, then
         set ``stop``, then call ``release``.
         """
+        told = self._identity
         while not stop.is_set():
             led = self._renewed is not None
             leads = self.step()
@@ -111,6 +114,9 @@ class LeaderElector:
             elif led and not leads:
                 self._on_stopped()
                 return
+            if self.holder not in ("", self._identity, told):
+                told = self.holder
+                self._on_other(told)
             stop.wait(self._retry if leads else self._retry * (1 + _JITTER * self._rng.random()))
 
     def step(self) -> bool:
