@@ -3,6 +3,7 @@
 import random
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -13,6 +14,7 @@ import yaml
 
 from controllers.api.crd import render
 from controllers.config import ControllerConfig
+from controllers.jobs import DATASET
 from controllers.kube.client import Cluster
 from controllers.kube.errors import NotFound
 from controllers.kube.reflector import Reflector
@@ -85,7 +87,66 @@ class Eyes:
             self._news.notify_all()
 
 
-class World(AbstractContextManager["World"]):
+class Sight(ABC):
+    """A cluster, eyes on it, and what a person does and waits for there. Datasets are in the namespace default."""
+
+    cluster: Cluster
+    eyes: Eyes
+
+    @abstractmethod
+    def spec(self, path: str = "/", **changes: Any) -> Obj:
+        """The spec of a Dataset at the Alluxio of this cluster."""
+
+    def apply(self, name: str = "one", spec: Obj | None = None, **meta: Any) -> Obj:
+        """Create a Dataset."""
+        body = {"metadata": {"name": name, "namespace": "default", **meta}, "spec": spec or self.spec()}
+        return self.cluster.create(DATASETS, "default", body)
+
+    def get(self, name: str = "one") -> Obj | None:
+        """Return the Dataset as it is, or None."""
+        try:
+            return self.cluster.get(DATASETS, "default", name)
+        except NotFound:
+            return None
+
+    def until(
+        self, name: str, kind: str, value: str, reason: str = "", message: str = "", seconds: float = 30.0
+    ) -> Obj:
+        """Wait until a condition of the Dataset has that status, and that reason and words where they are given."""
+
+        def seen() -> Obj | None:
+            obj = next((found for found in self.eyes.all(DATASETS) if found["metadata"]["name"] == name), None)
+            found = condition(obj, kind) if obj else {}
+            right = found.get("status") == value and reason in ("", found.get("reason"))
+            return obj if right and message in found.get("message", "") else None
+
+        def last() -> Any:
+            obj = self.get(name)
+            return obj and obj.get("status")
+
+        return dict(self.eyes.until(seen, seconds, last))
+
+    def ready(self, name: str = "one", seconds: float = 30.0) -> Obj:
+        """Wait until the Dataset is Ready."""
+        return self.until(name, "Ready", "True", seconds=seconds)
+
+    def gone(self, name: str = "one") -> None:
+        """Wait until the Dataset and all its children are gone."""
+
+        def seen() -> bool:
+            names = {obj["metadata"]["name"] for obj in self.eyes.all(DATASETS)}
+            return name not in names and not self.children(name)
+
+        self.eyes.until(seen, why=lambda: self.children(name))
+
+    def children(self, name: str) -> list[str]:
+        """Return kinds and names of what is left of a Dataset."""
+        found = [obj for resource in WATCHED[1:] for obj in self.eyes.all(resource)]
+        mine = [obj for obj in found if obj["metadata"].get("labels", {}).get(DATASET) == name]
+        return [f"{obj.get('kind')} {obj['metadata']['name']}" for obj in mine]
+
+
+class World(Sight, AbstractContextManager["World"]):
     """One embedded cluster with a controller. ``behaviour`` is the Alluxio double's (devcluster.master.Behaviour)."""
 
     def __init__(self, directory: Path, work: Path, config: ControllerConfig | None = None, **behaviour: Any) -> None:
@@ -136,48 +197,6 @@ class World(AbstractContextManager["World"]):
             "alluxio": {"masters": self.dev.masters, "webPort": self.dev.web_port, "datasetPath": path},
             **changes,
         }
-
-    def apply(self, name: str = "one", spec: Obj | None = None, **meta: Any) -> Obj:
-        """Create a Dataset."""
-        body = {"metadata": {"name": name, "namespace": "default", **meta}, "spec": spec or self.spec()}
-        return self.cluster.create(DATASETS, "default", body)
-
-    def get(self, name: str = "one") -> Obj | None:
-        """Return the Dataset as it is, or None."""
-        try:
-            return self.cluster.get(DATASETS, "default", name)
-        except NotFound:
-            return None
-
-    def until(
-        self, name: str, kind: str, value: str, reason: str = "", message: str = "", seconds: float = 30.0
-    ) -> Obj:
-        """Wait until a condition of the Dataset has that status, and that reason and words where they are given."""
-
-        def seen() -> Obj | None:
-            obj = next((found for found in self.eyes.all(DATASETS) if found["metadata"]["name"] == name), None)
-            found = condition(obj, kind) if obj else {}
-            right = found.get("status") == value and reason in ("", found.get("reason"))
-            return obj if right and message in found.get("message", "") else None
-
-        def last() -> Any:
-            obj = self.get(name)
-            return obj and obj.get("status")
-
-        return dict(self.eyes.until(seen, seconds, last))
-
-    def ready(self, name: str = "one", seconds: float = 30.0) -> Obj:
-        """Wait until the Dataset is Ready."""
-        return self.until(name, "Ready", "True", seconds=seconds)
-
-    def gone(self, name: str = "one") -> None:
-        """Wait until the Dataset and all its children are gone."""
-
-        def seen() -> bool:
-            names = {obj["metadata"]["name"] for obj in self.eyes.all(DATASETS)}
-            return name not in names and not any(self.eyes.all(resource) for resource in WATCHED[1:])
-
-        self.eyes.until(seen)
 
 
 def condition(obj: Obj | None, kind: str) -> Obj:
