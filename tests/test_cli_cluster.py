@@ -177,17 +177,18 @@ def test_an_unusable_kubeconfig_is_one_line(
     _one_line(capsys, str(tmp_path / "file"))
 
 
+@pytest.mark.parametrize("command", [["get"], ["wait", "a"]])
 def test_an_address_where_nothing_listens_is_one_line(
-    server: ApiServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    command: list[str], server: ApiServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The line says that the cluster cannot be reached."""
+    """The line says that the cluster cannot be reached; a wait does not hope for it."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: nobody else gets this port
         kubeconfig = (tmp_path / "kubeconfig").read_text(encoding="utf-8")
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         (tmp_path / "kubeconfig").write_text(kubeconfig.replace(server.url, url), encoding="utf-8")
 
-        assert main(["get"]) == Code.UNREACHABLE
+        assert main(command) == Code.UNREACHABLE
 
     _one_line(capsys, "cannot be reached")
 
@@ -320,6 +321,7 @@ def _states(source: Cluster, deadline: float = math.inf, clock: Callable[[], flo
 
 def test_every_change_of_the_dataset_is_seen_and_none_of_another_one(server: ApiServer, source: Cluster) -> None:
     """From the first look on, without polling."""
+    server.bookmark_seconds = 0.01
     _create(server, "one", phase="Pending")
     found = _states(source)
 

@@ -1,5 +1,6 @@
 """The demo: what it makes, and the whole flow as a person starts it."""
 
+import contextlib
 import json
 import os
 import re
@@ -7,11 +8,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fluidctl.demo import make_tree
+from fluidctl.demo import Stage, embedded, make_tree, run
+from fluidctl.exits import Code, Failure
 
 
 def test_the_tree_has_exactly_so_many_files_and_no_directory_is_large(tmp_path: Path) -> None:
@@ -106,12 +109,41 @@ def test_the_demo_stays_until_ctrl_c_and_what_it_suggests_works(tmp_path: Path, 
                 env=environment | {"KUBECONFIG": kubeconfig[1]},
             ).stdout
         finally:
-            for _ in range(3):  # people are impatient, and a terminal tells the whole group
-                os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(30) == 0
+            _interrupt(process)
+        assert process.returncode == 0
 
     assert listed.splitlines()[1].split()[:3] == ["demo", "Ready", "20"]
     assert _nothing_is_left(tmp_path)
+
+
+def _interrupt(process: "subprocess.Popen[str]") -> None:
+    """Press Ctrl-C until it ends, as impatient people do: a terminal tells the whole process group."""
+    for _ in range(300):
+        os.killpg(process.pid, signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.1)
+            return
+    process.kill()
+
+
+def test_a_controller_that_ends_ends_the_demo_with_its_last_words(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody waits for a Dataset that nobody serves."""
+
+    @contextlib.contextmanager
+    def broken(source: Path, work: Path) -> Iterator[Stage]:
+        with embedded(source, work) as place:
+            yield replace(place, controller_flags=["--no-such-flag"])
+
+    before = [(name, signal.getsignal(name)) for name in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        with pytest.raises(Failure, match="code 2.*--no-such-flag") as ended:
+            run("", 1, True, broken)
+    finally:
+        for name, handler in before:
+            signal.signal(name, handler)
+
+    assert ended.value.code is Code.FAILED
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["metadata"]["name"] == "demo"
 
 
 def test_a_demo_that_is_told_to_end_early_leaves_nothing(tmp_path: Path, environment: dict[str, str]) -> None:

@@ -127,6 +127,9 @@ def test_the_time_of_a_run_stops_with_its_end() -> None:
     assert elapsed(read(_ready()), START + 9999) == 65
     assert elapsed(read(_loading()), START + 10) == 10
     assert elapsed(read(_dataset()), START) == 0
+    counting_again = _ready()
+    counting_again["status"]["phase"] = "Sizing"
+    assert elapsed(read(counting_again), START + 9999) == 9999
 
 
 def test_the_description_tells_counts_steps_volume_and_every_condition() -> None:
