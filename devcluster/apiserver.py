@@ -21,7 +21,8 @@ from urllib.parse import parse_qsl, urlsplit
 from devcluster import kinds
 from devcluster.faults import Faults
 from devcluster.kinds import Kind, Obj, Predicate
-from devcluster.store import ApiError, Change, Store
+from devcluster.refusals import ApiError
+from devcluster.store import Change, Store
 
 Query = dict[str, str]
 #: namespace, pod, container, query -> the parts of the log, as they come.

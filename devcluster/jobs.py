@@ -11,7 +11,8 @@ from collections import defaultdict
 from controllers.api.times import epoch, rfc3339
 from controllers.kube.store import Key, key_of
 from devcluster.kinds import Obj
-from devcluster.store import ApiError, Store, owners
+from devcluster.refusals import ApiError
+from devcluster.store import Store, owners
 
 TRACKED = "batch.kubernetes.io/job-tracking"
 _JOBS, _PODS, _CLAIMS, _VOLUMES = "jobs.batch", "pods", "persistentvolumeclaims", "persistentvolumes"

@@ -6,6 +6,8 @@ from typing import Any
 
 import jsonschema
 
+from devcluster.refusals import Cause, cause
+
 
 def admitted(schema: dict[str, Any], value: Any, top: bool = True) -> Any:
     """Return a copy without unknown fields and without nulls where a default stands in, with the defaults filled in."""
@@ -31,25 +33,23 @@ def validator(schema: dict[str, Any]) -> jsonschema.Draft4Validator:
     return jsonschema.Draft4Validator(_plain(schema))
 
 
-def errors(check: jsonschema.Draft4Validator, value: Any) -> list[dict[str, str]]:
+def errors(check: jsonschema.Draft4Validator, value: Any) -> list[Cause]:
     """Return what is wrong as causes of a metav1.Status (field, message, reason), in the server's words where short."""
     return [_cause(error) for error in sorted(check.iter_errors(value), key=lambda error: error.json_path)]
 
 
-def _cause(error: jsonschema.ValidationError) -> dict[str, str]:
+def _cause(error: jsonschema.ValidationError) -> Cause:
     field, rule, value = error.json_path[2:], error.validator_value, json.dumps(error.instance)
     if error.validator == "required":
         name = error.message.split("'")[1]  # one error for each name, which stands nowhere else
-        return {"reason": "FieldValueRequired", "field": f"{field}.{name}".strip("."), "message": "Required value"}
-    reason, text = "FieldValueInvalid", f"Invalid value: {value}: {error.message}"
+        return cause(f"{field}.{name}".strip("."), "Required value", "FieldValueRequired")
     if error.validator == "enum":
-        reason, text = (
-            "FieldValueNotSupported",
-            f"Unsupported value: {value}: supported values: {json.dumps(rule)[1:-1]}",
-        )
-    elif error.validator == "type":
-        reason, text = "FieldValueTypeInvalid", f"Invalid value: {value}: {field} in body must be of type {rule}"
-    return {"reason": reason, "field": field, "message": text}
+        text = f"Unsupported value: {value}: supported values: {json.dumps(rule)[1:-1]}"
+        return cause(field, text, "FieldValueNotSupported")
+    if error.validator == "type":
+        text = f"Invalid value: {value}: {field} in body must be of type {rule}"
+        return cause(field, text, "FieldValueTypeInvalid")
+    return cause(field, f"Invalid value: {value}: {error.message}")
 
 
 def _plain(schema: Any) -> Any:

@@ -18,21 +18,12 @@ from typing import Any
 
 from controllers.api.times import rfc3339
 from controllers.kube.store import Key, key_of
-from devcluster import kinds, schema
+from devcluster import kinds, refusals, schema
 from devcluster.kinds import CRDS, Kind, Obj, Predicate, merged
+from devcluster.refusals import ApiError, cause
 
 #: The server's own: an update keeps them as they are, a creation drops them.
 _KEPT = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion")
-
-
-class ApiError(Exception):
-    """A refusal in the form of a metav1.Status: code, reason and message are the real server's."""
-
-    def __init__(self, code: int, reason: str, message: str, token: str = "", **details: Any) -> None:
-        super().__init__(message)
-        self.code, meta = code, {"continue": token} if token else {}
-        self.status = {"kind": "Status", "apiVersion": "v1", "metadata": meta, "status": "Failure", "code": code}
-        self.status |= {"reason": reason, "message": message, "details": details}
 
 
 @dataclass(frozen=True)
@@ -92,7 +83,7 @@ class Store:
         """Return the object, or raise 404."""
         found = self.find(resource, namespace, name)
         if found is None:
-            raise self._error(404, "NotFound", resource, name, "not found")
+            raise refusals.error(404, "NotFound", self.resources[resource], name, "not found")
         return found
 
     def page(self, resource: str, selected: Predicate = kinds.ALL, limit: int = 0, token: str = "") -> Page:
@@ -129,13 +120,13 @@ class Store:
     def create(self, resource: str, namespace: str, obj: Obj) -> Obj:
         """Store a new object; 409 AlreadyExists, 404 or 403 for its namespace, 422 by its schema."""
         kind, new = self.resources[resource], copy.deepcopy(obj)
-        if kind.namespaced:
-            self._check_namespace(kind, self.get("namespaces", "", namespace), new)
+        if kind.namespaced and "deletionTimestamp" in self.get("namespaces", "", namespace)["metadata"]:
+            raise refusals.terminating(kind, obj["metadata"].get("name", ""), namespace)
         meta = {name: value for name, value in new.get("metadata", {}).items() if name not in _KEPT}
         if "name" not in meta:
             meta["name"] = meta["generateName"] + "".join(self._rng.choices("bcdfghjklmnpqrstvwxz2456789", k=5))
         if self.find(resource, namespace, meta["name"]):
-            raise self._error(409, "AlreadyExists", resource, meta["name"], "already exists")
+            raise refusals.error(409, "AlreadyExists", kind, meta["name"], "already exists")
         meta |= {"uid": str(uuid.UUID(int=self._rng.getrandbits(128), version=4)), "generation": 1}
         meta |= {"creationTimestamp": rfc3339(self.clock())} | ({"namespace": namespace} if kind.namespaced else {})
         new |= {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": meta}
@@ -150,8 +141,8 @@ class Store:
         """Replace the object, or its status alone; 409 Conflict for another uid or resourceVersion."""
         old = self.get(resource, namespace, name)
         if not obj.get("metadata", {}).get("resourceVersion") and resource not in kinds.UNCONDITIONAL:
-            text = "Invalid value: 0: must be specified for an update"
-            raise self._invalid(resource, name, "metadata.resourceVersion", text)
+            why = cause("metadata.resourceVersion", "Invalid value: 0: must be specified for an update")
+            raise refusals.invalid(self.resources[resource], name, why)
         return self._replace(resource, old, obj, subresource)
 
     def patch(self, resource: str, namespace: str, name: str, patch: Obj, subresource: str = "") -> Obj:
@@ -172,7 +163,7 @@ class Store:
         """Assign a pod to a node (pods/binding); a second time is 409."""
         pod = self.get("pods", namespace, name)
         if taken := pod["spec"].get("nodeName"):
-            raise self._conflict("pods/binding", name, f'pod {name} is already assigned to node "{taken}"')
+            raise refusals.conflict("pods/binding", name, f'pod {name} is already assigned to node "{taken}"')
         scheduled = [{"type": "PodScheduled", "status": "True", "lastTransitionTime": rfc3339(self.clock())}]
         wanted = {"uid": binding["metadata"]["uid"]} if "uid" in binding["metadata"] else {}
         self.patch("pods", namespace, name, {"metadata": wanted, "spec": {"nodeName": binding["target"]["name"]}})
@@ -205,9 +196,10 @@ class Store:
         kind, name, had, asked = self.resources[resource], old["metadata"]["name"], old["metadata"], wanted["metadata"]
         if asked.get("resourceVersion") not in (None, "", had["resourceVersion"]):
             text = "the object has been modified; please apply your changes to the latest version and try again"
-            raise self._conflict(resource, name, text)
+            raise refusals.conflict(resource, name, text)
         if asked.get("uid") not in (None, "", had["uid"]):
-            raise self._invalid(resource, name, "metadata.uid", f'Invalid value: "{asked["uid"]}": field is immutable')
+            why = cause("metadata.uid", f'Invalid value: "{asked["uid"]}": field is immutable')
+            raise refusals.invalid(kind, name, why)
         new = old | {"status": wanted.get("status")} if subresource == "status" else dict(wanted)
         if kind.has_status and not subresource:
             new["status"] = old.get("status")
@@ -219,7 +211,9 @@ class Store:
         added = set(new["metadata"].get("finalizers") or ()) - set(had.get("finalizers") or ())
         if "deletionTimestamp" in had and added:
             text = "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers "
-            raise self._invalid(resource, name, "metadata.finalizers", f"{text}{sorted(added)}", "FieldValueForbidden")
+            raise refusals.invalid(
+                kind, name, cause("metadata.finalizers", f"{text}{sorted(added)}", "FieldValueForbidden")
+            )
         apart = {"metadata", "status"} if kind.has_status else {"metadata"}
         if any(old.get(field) != new.get(field) for field in (old.keys() | new.keys()) - apart):
             new["metadata"]["generation"] += 1
@@ -280,44 +274,20 @@ class Store:
             if obj and "deletionTimestamp" not in obj["metadata"]:
                 self.delete(resource, *key, {"propagationPolicy": "Background"})
 
-    def _check_namespace(self, kind: Kind, space: Obj, obj: Obj) -> None:
-        if "deletionTimestamp" in space["metadata"]:
-            namespace, name = space["metadata"]["name"], obj["metadata"].get("name", "")
-            cause = {"reason": "NamespaceTerminating", "field": "metadata.namespace"}
-            cause |= {"message": f"namespace {namespace} is being terminated"}
-            text = f"is forbidden: unable to create new content in namespace {namespace} because it is being terminated"
-            raise self._error(403, "Forbidden", str(kind), name, text, [cause])
-
     def _guard(self, resource: str, old: Obj, wanted: Obj) -> None:
         have, name = old["metadata"], old["metadata"]["name"]
         for field, text in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
             if wanted.get(field) and wanted[field] != have[field]:
                 why = f"the {text} in the precondition ({wanted[field]}) does not match the {text} in record"
-                raise self._conflict(resource, name, f"{why} ({have[field]}). The object might have been modified")
+                raise refusals.conflict(resource, name, f"{why} ({have[field]}). The object might have been modified")
 
     def _valid(self, kind: Kind, obj: Obj) -> Obj:
         if kind.schema is None:
             return obj
         obj = schema.admitted(kind.schema, obj)
         if causes := schema.errors(self._validators[str(kind)], obj):
-            raise self._refused(str(kind), obj["metadata"]["name"], causes)
+            raise refusals.invalid(kind, obj["metadata"]["name"], *causes)
         return obj
-
-    def _invalid(self, resource: str, name: str, field: str, text: str, reason: str = "FieldValueInvalid") -> ApiError:
-        return self._refused(resource, name, [{"reason": reason, "field": field, "message": text}])
-
-    def _refused(self, resource: str, name: str, causes: list[dict[str, str]]) -> ApiError:
-        kind, texts = self.resources[resource], [f"{cause['field']}: {cause['message']}" for cause in causes]
-        text, who = ", ".join(texts), f"{kind.kind}.{kind.group}".rstrip(".")
-        text = text if len(texts) == 1 else f"[{text}]"
-        return ApiError(422, "Invalid", f'{who} "{name}" is invalid: {text}', name=name, kind=kind.kind, causes=causes)
-
-    def _conflict(self, resource: str, name: str, text: str) -> ApiError:
-        return ApiError(409, "Conflict", f'Operation cannot be fulfilled on {resource} "{name}": {text}', name=name)
-
-    def _error(self, code: int, reason: str, resource: str, name: str, text: str, causes: Any = ()) -> ApiError:
-        group, kind = self.resources[resource].group, self.resources[resource].plural
-        return ApiError(code, reason, f'{resource} "{name}" {text}', name=name, group=group, kind=kind, causes=causes)
 
 
 def _token(version: int, start: Any) -> str:

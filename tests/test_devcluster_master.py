@@ -75,7 +75,7 @@ def until(true: Callable[[], Any]) -> Any:
 def refused(call: Callable[[], Any]) -> tuple[grpc.StatusCode, str]:
     with pytest.raises(grpc.RpcError) as error:
         call()
-    return error.value.code(), error.value.details()
+    return error.value.code(), error.value.details() or ""
 
 
 def test_a_walk_sees_what_the_directory_has(session: Session, tree: Path) -> None:

@@ -15,7 +15,7 @@ from devcluster import DevCluster
 Obj = dict[str, Any]
 SPACE = "default"
 DISRUPTED = [{"type": "DisruptionTarget", "status": "True"}]
-IGNORE = {"podFailurePolicy": {"rules": [{"action": "Ignore", "onPodConditions": DISRUPTED}]}}
+IGNORE: Obj = {"podFailurePolicy": {"rules": [{"action": "Ignore", "onPodConditions": DISRUPTED}]}}
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ import pytest
 from controllers.kube.store import key_of
 from devcluster import kinds
 from devcluster.jobs import Controllers
-from devcluster.store import ApiError, Change, Store
+from devcluster.refusals import ApiError
+from devcluster.store import Change, Store
 
 Obj = dict[str, Any]
 _KINDS = ("pods", "configmaps", "jobs.batch")
@@ -143,8 +144,8 @@ def test_compaction_expires_every_watch_from_before() -> None:
 
 
 def test_deleting_a_crd_deletes_its_objects_and_ends_its_service() -> None:
-    names, versions = {"plural": "things", "kind": "Thing"}, [{"name": "v1", "storage": True}]
-    versions[0]["schema"] = {"openAPIV3Schema": {"type": "object"}}  # type: ignore[assignment]
+    version: Obj = {"name": "v1", "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}
+    names, versions = {"plural": "things", "kind": "Thing"}, [version]
     spec = {"group": "example.org", "scope": "Namespaced", "names": names, "versions": versions}
     store = Store([{"metadata": {"name": "things.example.org"}, "spec": spec}])
     store.create("things.example.org", "default", {"metadata": {"name": "a"}})
