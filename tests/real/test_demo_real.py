@@ -53,12 +53,7 @@ def test_counts_equal_find(stack: Stack, directory: Path) -> None:
     apply(stack, directory)
     found = wait(stack, directory, "Ready")
     files, directories, total = _found(directory)
-    assert {**found["status"]["size"], "completionTime": ""} == {
-        "files": files,
-        "directories": directories,
-        "bytes": total,
-        "completionTime": "",
-    }
+    assert {"files": files, "directories": directories, "bytes": total}.items() <= found["status"]["size"].items()
     assert found["status"]["fileCount"] == files
     assert found["status"]["ufsTotalBytes"] == total
 
@@ -66,12 +61,12 @@ def test_counts_equal_find(stack: Stack, directory: Path) -> None:
 def test_an_empty_directory_is_ready(stack: Stack, directory: Path) -> None:
     """No file is a valid result."""
     apply(stack, directory)
-    size = wait(stack, directory, "Ready")["status"]["size"]
-    assert (size["files"], size["directories"], size["bytes"]) == (0, 0, 0)
+    status = wait(stack, directory, "Ready")["status"]
+    assert (status["fileCount"], status["ufsTotalBytes"], status["fileNum"]) == (0, 0, "0")
 
 
 @pytest.mark.parametrize("bad", ["link", "name"])
-def test_a_directory_that_alluxio_cannot_list_is_named(stack: Stack, directory: Path, bad: str) -> None:
+def test_an_unlistable_directory_is_named(stack: Stack, directory: Path, bad: str) -> None:
     """A dangling link, or a name that is not UTF-8, makes a real master answer "empty", status OK: never Ready."""
     (directory / "good").mkdir()
     (directory / "good" / "file").touch()
