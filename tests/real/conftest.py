@@ -14,6 +14,7 @@ from tests.real.controlplane import ControlPlane
 
 _HERE = Path(__file__).parent
 _SECONDS = 180  # a busy machine may be ten times slower than the test expects
+_SKIPPED = pytest.StashKey[str]()
 _ROOT = _HERE.parent.parent
 
 
@@ -27,16 +28,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build and download before the first test, where no time limit applies and a person sees the progress."""
-    if session.config.option.collectonly or not any(item.get_closest_marker("real") for item in session.items):
-        return
-    if _missing():
-        return
-    capture = session.config.pluginmanager.getplugin("capturemanager")
-    with capture.global_and_fixture_disabled():
-        for name in binaries.PACKAGES:
-            binaries.program(name)
-        jars.directory()
+    """Build and download before the first test, where no time limit applies and a person sees the progress.
+
+    Where that cannot be, the tests that need it go, with one line at the end; FLUIDCTL_REQUIRE_REAL=1: a failure.
+    """
+    needy = [item for item in session.items if "real_programs" in getattr(item, "fixturenames", ())]
+    missing = _missing() if needy and not session.config.option.collectonly else []
+    if missing and os.environ.get("FLUIDCTL_REQUIRE_REAL") == "1":
+        pytest.exit(f"the real stack needs {', '.join(missing)} on the PATH", returncode=1)
+    elif missing:
+        session.items[:] = [item for item in session.items if item not in needy]
+        session.config.hook.pytest_deselected(items=needy)
+        session.config.stash[_SKIPPED] = f"{len(needy)} real tests skipped: they need {', '.join(missing)} on the PATH"
+    elif needy and not session.config.option.collectonly:
+        with session.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+            for name in binaries.PACKAGES:
+                binaries.program(name)
+            jars.directory()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what was skipped."""
+    if line := config.stash.get(_SKIPPED, ""):
+        terminalreporter.write_line(line, yellow=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -49,11 +63,7 @@ def _terminate_as_interrupt() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def real_programs() -> None:
-    """Skip where the real stack cannot be built; fail instead if FLUIDCTL_REQUIRE_REAL is 1."""
-    missing = _missing()
-    if missing:
-        outcome = pytest.fail if os.environ.get("FLUIDCTL_REQUIRE_REAL") == "1" else pytest.skip
-        outcome(f"the real stack needs {', '.join(missing)} on the PATH")
+    """Say that a test needs programs of Go, jars of Maven and Java; pytest_collection_finish has seen to it."""
 
 
 @pytest.fixture(scope="session")
