@@ -7,10 +7,11 @@ PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install check generated test test-real demo demo-real proto crds manifests constraints alluxio-lock clean
+.PHONY: help install check generated test test-real demo demo-real proto crds manifests bench-workqueue bench-life
+.PHONY: constraints alluxio-lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(READY) ## Make the environment in .venv: the package, its tools, the versions of constraints.txt
 
@@ -55,6 +56,12 @@ crds: $(READY) ## Generate manifests/crds from the models
 
 manifests: crds ## Print everything that a cluster needs, as kustomize builds it
 	kubectl kustomize manifests
+
+bench-workqueue: $(READY) ## Measure the work queue
+	$(BIN)/python bench/bench_workqueue.py
+
+bench-life: $(READY) ## Measure the life of a dataset on the real stack (ARGS='--files 100000 --runs 5')
+	$(BIN)/python -m bench.life $(ARGS)
 
 constraints: ## Pin anew what setup.cfg allows (constraints.txt)
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && '$(PYTHON)' -m venv "$$fresh" && \
