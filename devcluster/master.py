@@ -8,21 +8,18 @@ import json
 import os
 import threading
 import time
-import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from pathlib import Path
-from stat import S_ISDIR
 from typing import Any, Self
 
 import grpc
 from grpc import unary_stream_rpc_method_handler as to_stream
 from grpc import unary_unary_rpc_method_handler as to_one
 
+from devcluster.tree import Behaviour, Failed, Task, Tree
 from fluidctl.load import alluxio_pb2 as pb
 from fluidctl.load import methods
 
@@ -31,56 +28,13 @@ _COUNTERS = ("AbsentCacheSize", "MetadataSyncFail", "MetadataSyncSuccess", "Meta
              "MetadataSyncPrefetchFail", "MetadataSyncPrefetchOpsCount")  # fmt: skip
 
 
-@dataclass
-class Behaviour:
-    """What a test may set, at any time. Directories are paths in Alluxio."""
-
-    version: str = "2.9.6"
-    latency: float = 0.0  # seconds for a request to the storage, which lists at most 1,000 entries
-    files_per_second: float = 0.0  # of the whole master; 0: as fast as it can
-    failing: dict[bytes, grpc.StatusCode] = field(
-        default_factory=dict
-    )  # one-level answers fail, recursive ones hide it
-    hidden: set[bytes] = field(default_factory=set)  # "empty, OK", as with one dangling link in it
-    asynchronous: bool = True  # SyncMetadataAsync exists (2.9.4 and later)
-    standby: bool = False
-    safe_mode_seconds: float = 0.0  # after each start
-    stall_after: int = -1  # a task stands still after so many entries, until a listing loads something
-    capacity_bytes: int = 0
-    used_bytes: int = 0
-
-
-class _Task:
-    def __init__(self, number: int, path: bytes) -> None:
-        self.id, self.path, self.state = number, path, pb.RUNNING
-        self.operations = self.objects = self.batches = 0
-        self.failure, self.begun, self.ended = b"", time.monotonic(), 0.0
-        self.cancelled = threading.Event()
-
-    def message(self) -> pb.SyncMetadataTask:
-        stats = b"TaskStats{Success op count={[CREATE:%d]}, # of batches=%d, # of objects loaded from UFS=%d, "
-        stats = stats % (self.operations, self.batches, self.objects) + b"# of load errors=%d}" % bool(self.failure)
-        shown = pb.SyncMetadataTask(id=self.id, state=self.state, successOpCount=self.operations, taskStatString=stats)
-        shown.taskInfoString = b"TaskInfo{AlluxioPath: %s, Id: %d}" % (self.path, self.id)
-        shown.syncDurationMs = int(1000 * ((self.ended or time.monotonic()) - self.begun))
-        if self.failure:
-            shown.exception.exceptionMessage = self.failure
-        return shown
-
-
-class _Failed(Exception):
-    """What a call is refused with: code and text."""
-
-
-class AlluxioMaster(grpc.GenericRpcHandler):  # type: ignore[type-arg]
+class AlluxioMaster(Tree, grpc.GenericRpcHandler):  # type: ignore[type-arg]
     """Serves ``directory`` as the root of its namespace, on loopback. ``behaviour`` may be changed while it runs."""
 
     def __init__(self, directory: str | Path, port: int = 0, web_port: int = 0, **behaviour: Any) -> None:
-        self.behaviour, self._root = Behaviour(**behaviour), os.fsencode(str(directory)).rstrip(b"/")
-        self.port, self.start_ms, self.counters = port, 0, Counter[str]()
-        self._lock, self._woken = threading.Lock(), threading.Event()
-        self._channels, self._groups, self._free_at = set[str](), list[_Task](), 0.0
-        self._forget()
+        super().__init__(os.fsencode(str(directory)).rstrip(b"/"), Behaviour(**behaviour))
+        self.port, self.start_ms = port, 0
+        self._channels, self._groups = set[str](), list[Task]()
         self._web = ThreadingHTTPServer(("127.0.0.1", web_port), type("_Bound", (_Web,), {"master": self}))
         self.web_port = self._web.server_address[1]
         calls: dict[methods.Method[Any, Any], Callable[[Any], Any]] = {
@@ -114,7 +68,8 @@ class AlluxioMaster(grpc.GenericRpcHandler):  # type: ignore[type-arg]
     def restart(self) -> None:
         """Stop and start on the same port: channels, tasks and counters are gone, the inodes stay."""
         self._close()
-        self._groups, self.counters = [], Counter()
+        self._groups = []
+        self.counters.clear()
         self._listen()
 
     def format(self) -> None:
@@ -122,10 +77,6 @@ class AlluxioMaster(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         self._close()
         self._forget()
         self.restart()
-
-    def _forget(self) -> None:
-        self.cluster_id, self._loaded = str(uuid.uuid4()), set[bytes]()
-        self._inodes: dict[bytes, dict[bytes, pb.FileInfo]] = {b"/": {}}  # children by directory
 
     def _listen(self) -> None:
         self.start_ms = max(int(time.time() * 1000), self.start_ms + 1)
@@ -159,7 +110,7 @@ class AlluxioMaster(grpc.GenericRpcHandler):  # type: ignore[type-arg]
                 context.abort(grpc.StatusCode.UNAUTHENTICATED, f"Channel: {channel!r} is not authenticated for call")
             try:
                 return call(request)
-            except _Failed as error:
+            except Failed as error:
                 context.abort(*error.args)
 
         make = to_stream if method is methods.LIST_STATUS else to_one
@@ -211,7 +162,7 @@ class AlluxioMaster(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         read = self._tree if options.recursive else self._children
         entries = read(found.path, options.loadMetadataType) if found.folder else [found]
         if self.is_safe() and not all(entry.folder for entry in entries):
-            raise _Failed(grpc.StatusCode.UNAVAILABLE, "Alluxio master is in safe mode. Please try again later.")
+            raise Failed(grpc.StatusCode.UNAVAILABLE, "Alluxio master is in safe mode. Please try again later.")
         parts = iter([] if options.loadMetadataOnly else entries)
         messages = iter(lambda: list(islice(parts, 10_000)), [])
         return (pb.ListStatusResponse(fileInfos=part) for part in messages)
@@ -220,118 +171,34 @@ class AlluxioMaster(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         """Return the entry, known from now on; refuse what a real master refuses, and the ttl that it would obey."""
         path, shown = request.path.rstrip(b"/") or b"/", request.path.decode(errors="replace")
         if not path.startswith(b"/") or request.options.commonOptions.ttl != -1:
-            raise _Failed(grpc.StatusCode.INVALID_ARGUMENT, f"Path {shown} is invalid, or a ttl would delete its files")
+            raise Failed(grpc.StatusCode.INVALID_ARGUMENT, f"Path {shown} is invalid, or a ttl would delete its files")
         try:
             return self._know(path)
         except OSError as error:
             self.counters["MetadataSyncPathsFail"] += 1
-            raise _Failed(grpc.StatusCode.NOT_FOUND, f'Path "{shown}" does not exist.') from error
-
-    def _know(self, path: bytes) -> pb.FileInfo:
-        parent, _, name = path.rpartition(b"/")
-        if not name:
-            return pb.FileInfo(path=b"/", folder=True)
-        self._know(parent or b"/")
-        with self._lock:
-            siblings = self._inodes.setdefault(parent or b"/", {})
-            return siblings.get(name) or siblings.setdefault(name, self._stat(path))
-
-    def _stat(self, path: bytes) -> pb.FileInfo:
-        stat = os.stat(self._root + path)
-        folder = S_ISDIR(stat.st_mode)
-        return pb.FileInfo(path=path, folder=folder, completed=True, length=0 if folder else stat.st_size)
-
-    def _children(self, path: bytes, kind: int) -> list[pb.FileInfo]:
-        if kind == pb.ALWAYS or (kind == pb.ONCE and path not in self._loaded):
-            self.counters.update(["MetadataSyncPrefetchOpsCount", "MetadataSyncSuccess"])
-            self._load(path)
-            self._woken.set()
-        with self._lock:
-            return list(self._inodes.get(path, {}).values())
-
-    def _tree(self, path: bytes, kind: int) -> list[pb.FileInfo]:
-        """Walk as a recursive request does: what fails is counted, and silently left out of the answer."""
-        entries, todo, failed = [], [path], 0
-        while todo:
-            try:
-                children = self._children(todo.pop(), kind)
-            except _Failed:
-                failed += 1
-                continue
-            entries += children
-            todo += [child.path for child in children if child.folder]
-        self.counters.update(MetadataSyncFail=failed > 0, MetadataSyncPathsFail=failed, MetadataSyncPrefetchFail=failed)
-        return entries
-
-    def _load(self, path: bytes, task: _Task | None = None) -> None:
-        """Read one directory of the storage into the inodes, page by page."""
-        if code := self.behaviour.failing.get(path):
-            raise _Failed(code, f"{code.name}:{path.decode(errors='replace')}")
-        prefix = path.rstrip(b"/") + b"/"
-        try:
-            names = sorted(os.listdir(self._root + path))
-            found = [(name, self._stat(prefix + name)) for name in names if name.decode()]
-        except (OSError, UnicodeDecodeError):
-            return  # one dangling link or odd name empties the directory: status OK, and every ONCE lists it again
-        if path in self.behaviour.hidden:
-            return
-        for start in range(0, len(found) or 1, 1000):
-            page = dict(found[start : start + 1000])
-            self._take_time(len(page), task)
-            with self._lock:
-                self._inodes[path] = page | self._inodes.get(path, {})
-        self._loaded.add(path)
-
-    def _take_time(self, entries: int, task: _Task | None) -> None:
-        """Wait as long as the storage and the master need, and count for the task, whose pages span directories."""
-        rate, now, latency = self.behaviour.files_per_second, time.monotonic(), self.behaviour.latency
-        with self._lock:
-            ready = self._free_at = max(self._free_at, now) + (entries / rate if rate else 0.0)
-        if task:
-            pages = (task.objects + entries) // 1000 - task.objects // 1000
-            task.operations, task.objects = task.operations + entries, task.objects + entries
-            latency, task.batches = latency * pages, task.batches + 1
-        (task.cancelled if task else self._stopped).wait(max(ready - now, latency))
+            raise Failed(grpc.StatusCode.NOT_FOUND, f'Path "{shown}" does not exist.') from error
 
     def _submit(self, request: Any) -> pb.SyncMetadataAsyncResponse:
         path = request.path.rstrip(b"/") or b"/"
         with self._lock:
             task = next((task for task in self._groups if task.path == path and task.state == pb.RUNNING), None)
-            new = task or _Task(len({task.id for task in self._groups}), path)
+            new = task or Task(len({task.id for task in self._groups}), path)
             self._groups.append(new)
             group = len(self._groups) - 1
         if not task:
             threading.Thread(target=self._sync, args=(new,), daemon=True).start()
         return pb.SyncMetadataAsyncResponse(submitted=True, taskGroupId=group, taskIds=[new.id])
 
-    def _sync(self, task: _Task) -> None:
-        todo = [self._know(task.path).path] if os.path.isdir(self._root + task.path) else []
-        task.objects = len(todo)
-        while todo and not task.cancelled.is_set():
-            path = todo.pop()
-            if 0 <= self.behaviour.stall_after <= task.operations:
-                self._woken.clear()
-                if not task.cancelled.is_set():
-                    self._woken.wait()
-            try:
-                self._load(path, task)
-            except _Failed as error:
-                task.failure = error.args[1].encode()
-            with self._lock:
-                todo += [child.path for child in self._inodes.get(path, {}).values() if child.folder]
-        task.ended = time.monotonic()
-        task.state = pb.CANCELED if task.cancelled.is_set() else pb.FAILED if task.failure else pb.SUCCEEDED
-
-    def _task(self, request: Any) -> _Task:
+    def _task(self, request: Any) -> Task:
         if request.taskGroupId >= len(self._groups):
-            raise _Failed(grpc.StatusCode.NOT_FOUND, f"Task group id {request.taskGroupId} not found")
-        task: _Task = self._groups[request.taskGroupId]
+            raise Failed(grpc.StatusCode.NOT_FOUND, f"Task group id {request.taskGroupId} not found")
+        task: Task = self._groups[request.taskGroupId]
         return task
 
     def _cancel(self, request: Any) -> pb.CancelSyncMetadataResponse:
         task = self._task(request)
         if task.state != pb.RUNNING:
-            raise _Failed(grpc.StatusCode.NOT_FOUND, f"Task {task.id} not found or has already been canceled.")
+            raise Failed(grpc.StatusCode.NOT_FOUND, f"Task {task.id} not found or has already been canceled.")
         task.state = pb.CANCELED
         task.cancelled.set()
         self._woken.set()

@@ -223,6 +223,20 @@ def test_a_hidden_directory_behaves_like_one_with_a_bad_entry(master: AlluxioMas
     assert len(names(session, b"/data/d2")) == 10
 
 
+def test_an_unreadable_directory_is_counted_as_absent_once_and_then_taken_as_loaded(
+    master: AlluxioMaster, session: Session
+) -> None:
+    master.behaviour.unreadable = {b"/data/d2"}
+    for _ in range(3):
+        assert names(session, b"/data/d2") == []
+    assert master.counters["AbsentCacheSize"] == 1
+    assert master.counters["MetadataSyncPrefetchOpsCount"] == 2
+    master.behaviour.unreadable = set()
+
+    assert names(session, b"/data/d2") == []
+    assert len(names(session, b"/data/d2", requests.ALWAYS)) == 10
+
+
 def test_a_stalled_task_stands_still_until_a_listing_loads_something(master: AlluxioMaster, session: Session) -> None:
     master.behaviour.stall_after = 6
     submit(session)
