@@ -321,7 +321,6 @@ def _states(source: Cluster, deadline: float = math.inf, clock: Callable[[], flo
 
 def test_every_change_of_the_dataset_is_seen_and_none_of_another_one(server: ApiServer, source: Cluster) -> None:
     """From the first look on, without polling."""
-    server.bookmark_seconds = 0.01
     _create(server, "one", phase="Pending")
     found = _states(source)
 
@@ -387,7 +386,8 @@ def test_another_dataset_of_the_same_name_is_not_the_one_that_was_waited_for(
 
 
 def test_a_wait_ends_at_its_deadline(server: ApiServer, source: Cluster) -> None:
-    """Also where nothing happens: the server is asked to end the watch by then."""
+    """Also where nothing happens but bookmarks: the server is asked to end the watch by then."""
+    server.bookmark_seconds = 0.1
     _create(server, "one")
     times = iter([0.0, 5.0])
     found = _states(source, deadline=1.0, clock=lambda: next(times))
