@@ -2,15 +2,17 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from controllers.api.command import StepCommand
 from controllers.api.result import Exit, Progress, Result, Totals
+from devcluster.master import AlluxioMaster
 from fluidctl.load.channel import Settings
 from fluidctl.load.main import run
+from fluidctl.load.methods import Method
 from fluidctl.load.watch import Watch
 
 ODD = (
@@ -54,6 +56,14 @@ def truth(root: Path) -> Totals:
         files += len(names)
         size += sum(os.lstat(os.path.join(place, name)).st_size for name in names)
     return Totals(files, directories, size)
+
+
+def intercept(
+    master: AlluxioMaster, method: Method[Any, Any], around: Callable[[Any, Callable[[Any], Any]], Any]
+) -> None:
+    """Let ``around(request, answer)`` answer a method of the double in place of ``answer``."""
+    answer = master._calls[method.path][1]
+    master._calls[method.path] = (method, lambda request: around(request, answer))
 
 
 class Steps:

@@ -1,7 +1,7 @@
 """Directory names in bounded memory, and the watch over a step."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -118,7 +118,12 @@ def test_progress_is_shown_at_once_and_every_five_seconds(watch: Watch, shown: l
 
 def test_standing_still_ends_a_step_and_movement_of_any_kind_does_not(watch: Watch) -> None:
     """Counts that are shown again unchanged are no movement."""
-    for move in (lambda: watch.add(directories=1), watch.moved, lambda: watch.show(Totals(files=9))):
+    moves: list[Callable[[], None]] = [
+        lambda: watch.add(directories=1),
+        watch.moved,
+        lambda: watch.show(Totals(files=9)),
+    ]
+    for move in moves:
         _pass(watch, 59)
         move()
         watch.tick()

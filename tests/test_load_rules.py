@@ -11,7 +11,7 @@ from fluidctl.load import mounts
 from fluidctl.load.evidence import MAX_BYTES, Evidence
 from fluidctl.load.names import alluxio_path, covers, parent
 from fluidctl.load.retry import Do, Rule, rule_for
-from fluidctl.load.verify import RULES, UNKNOWN, Metrics, failures, restless, rule_of, task_stats, under
+from fluidctl.load.verify import RULES, UNKNOWN, Metrics, Storage, failures, restless, task_stats
 
 
 def test_every_name_has_one_spelling_which_gives_it_back() -> None:
@@ -118,24 +118,37 @@ def test_a_missing_mount_is_named_with_what_is_there_but_no_credentials() -> Non
     assert text == "The master has no mount of s3://b/x at /m. It has: / on local:///data, /m on s3://other."
 
 
-def test_the_drivers_of_a_tree_are_those_it_lies_on_and_those_mounted_in_it() -> None:
+def test_the_rule_of_a_tree_is_of_the_mount_it_lies_on_and_of_those_in_it() -> None:
     """The deepest mount above counts, and all below."""
-    table = {b"/": "local", b"/a": "s3", b"/a/b": "oss", b"/c": "hdfs"}
+    storage = Storage({b"/": "local", b"/a": "s3", b"/a/b": "oss", b"/c": "ceph"})
 
-    assert under(table, b"/") == {"local", "s3", "oss", "hdfs"}
-    assert under(table, b"/a/x") == {"s3"}
-    assert under(table, b"/a") == {"s3", "oss"}
-    assert under(table, b"/ab") == {"local"}
+    assert storage.rule_for(b"/a/x") is storage.rule_at(b"/a/x") is RULES["s3"]
+    assert storage.rule_for(b"/ab") is RULES["local"]
+    assert storage.rule_for(b"/c") is UNKNOWN
+    assert storage.rule_for(b"/a/b") is RULES["oss"]
+    assert storage.rule_for(b"/").proof == ""
+    assert Storage({}).rule_for(b"/") is UNKNOWN
 
 
-def test_a_tree_on_several_drivers_is_proved_only_if_all_are_proved_alike() -> None:
-    """What claims least wins; what needs the extra look keeps it."""
-    assert rule_of({"s3"}) is RULES["s3"]
-    assert rule_of({"ceph"}) is UNKNOWN
-    assert rule_of(set()).proof == ""
-    assert rule_of({"s3", "oss"}).proof == ""
-    mixed = rule_of({"s3", "local"})
-    assert (mixed.load, mixed.proof, mixed.unreadable_is_empty) == ("listing", "relist", True)
+def test_a_tree_on_several_drivers_claims_what_all_of_them_allow() -> None:
+    """Tasks only if all take them; what one needs to be proved is done for the whole."""
+    both = Storage({b"/": "local", b"/a": "s3"}).rule_for(b"/")
+    hiding = Storage({b"/": "local", b"/a": "oss"}).rule_for(b"/")
+
+    assert (both.load, both.proof, both.streams, both.unreadable_is_empty) == ("shards", "relist", False, True)
+    assert (hiding.load, hiding.proof) == ("listing", "relist")
+
+
+class _Noisy:
+    """Counts the listings of bad directories, and every third time one of somebody else."""
+
+    def __init__(self, bad: set[bytes]) -> None:
+        self.bad = bad
+        self.calls = 0
+
+    def __call__(self, names: Sequence[bytes]) -> int:
+        self.calls += 1
+        return len(self.bad & set(names)) + (self.calls % 3 == 0)
 
 
 def test_a_directory_that_hides_entries_is_found_among_quiet_ones_in_spite_of_noise() -> None:
@@ -144,12 +157,7 @@ def test_a_directory_that_hides_entries_is_found_among_quiet_ones_in_spite_of_no
     for _ in range(200):
         names = [b"/%d" % n for n in range(rng.randrange(1, 40))]
         bad = set(rng.sample(names, min(len(names), rng.randrange(4))))
-        noise = iter(range(10**6))
-
-        def listings(group: Sequence[bytes], bad: set[bytes] = bad, noise: "iter[int]" = noise) -> int:  # type: ignore[valid-type]
-            return sum(name in bad for name in group) + (next(noise) % 3 == 0)  # type: ignore[call-overload]
-
-        assert set(restless(names, listings)) == bad
+        assert set(restless(names, _Noisy(bad))) == bad
 
 
 def test_a_quiet_group_is_cleared_by_one_listing() -> None:

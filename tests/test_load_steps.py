@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,10 @@ from controllers.api.command import Mount, StepCommand
 from controllers.api.result import Exit, Progress, Result
 from devcluster.master import AlluxioMaster
 from fluidctl.load import alluxio_pb2 as pb
-from fluidctl.load import empties, sync
+from fluidctl.load import empties, methods, sync
 from fluidctl.load.main import main
 from fluidctl.load.retry import Rule
-from tests.load_kit import Steps, make, odd_tree, truth
+from tests.load_kit import Steps, intercept, make, odd_tree, truth
 
 
 @pytest.fixture(autouse=True)
@@ -107,14 +107,10 @@ def test_a_count_without_a_load_loads_and_says_so(
     steps: Steps, master: AlluxioMaster, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The master's counter of created files tells how many; a second count loads none."""
-    load, counts = master._load, master.counts
-
-    def counting(path: bytes, task: Any = None) -> None:
-        load(path, task)
-        master.counters["FilesCreated"] += sum(not child.folder for child in master._inodes[path].values())
-
-    monkeypatch.setattr(master, "_load", counting)
-    monkeypatch.setattr(master, "counts", lambda: counts() | {"Master.FilesCreated": master.counters["FilesCreated"]})
+    counts = master.counts  # the double has no such counter
+    monkeypatch.setattr(
+        master, "counts", lambda: counts() | {"Master.FilesCreated": master.gauges()["Master.TotalPaths"]}
+    )
     first, second = steps.run("size")[0], steps.run("size")[0]
 
     assert (first.proved, second.proved) == (True, True)
@@ -226,18 +222,17 @@ def test_failures_that_the_master_counted_are_looked_into_before_they_are_believ
 
 
 def test_unreadable_directories_are_convicted_by_the_cache_of_absent_paths(
-    steps: Steps, master: AlluxioMaster, tree: Path, monkeypatch: pytest.MonkeyPatch
+    steps: Steps, master: AlluxioMaster, tree: Path
 ) -> None:
     """The first forced listing adds them to it; in a later attempt they stay a doubt, which is not a proof."""
     make(tree, ["locked/"])
-    load = master._load
 
-    def unreadable(path: bytes, task: Any = None) -> None:
-        load(path, task)
-        if path == b"/locked" and task is None:
+    def unreadable(request: Any, answer: Callable[[Any], Any]) -> Any:
+        if request.path == b"/locked" and request.options.loadMetadataType == pb.ALWAYS:
             master.counters["AbsentCacheSize"] = 1
+        return answer(request)
 
-    monkeypatch.setattr(master, "_load", unreadable)
+    intercept(master, methods.LIST_STATUS, unreadable)
     first, code = steps.both()
     second, _ = steps.both()
 
@@ -249,71 +244,70 @@ def test_unreadable_directories_are_convicted_by_the_cache_of_absent_paths(
 # --- storages that answer errors with nothing -------------------------------------------------------------------------
 
 
-class _Oss(AlluxioMaster):
-    """As a real master over oss was measured: a refused directory is "OK, empty", at once and for good.
+class _Oss:
+    """Makes the double a master over oss, as one was measured.
 
-    ``broken``: the flat listing of the whole tree fails. ``refused``: directories, whose own sync finds no object.
+    ``refused``: directories that are answered "OK, empty", and whose own sync finds no object. ``broken``: the flat
+    listing of the whole tree fails.
     """
 
-    def __init__(self, *args: Any, **more: Any) -> None:
-        super().__init__(*args, **more)
+    def __init__(self, master: AlluxioMaster) -> None:
+        self.master = master
         self.refused: set[bytes] = set()
         self.broken = False
+        intercept(master, methods.GET_MOUNT_TABLE, self._mounts)
+        intercept(master, methods.GET_SYNC_PROGRESS, self._progress)
 
-    def _mounts(self, _: Any) -> pb.GetMountTableResponse:
+    def _mounts(self, request: Any, answer: Callable[[Any], Any]) -> pb.GetMountTableResponse:
         point = pb.MountPointInfo(ufsUri=b"oss://bucket/", ufsType="oss")
         return pb.GetMountTableResponse(mountPoints=[pb.MountEntry(key=b"/", value=point)])
 
-    def _load(self, path: bytes, task: Any = None) -> None:
+    def _progress(self, request: Any, answer: Callable[[Any], Any]) -> Any:
+        found = answer(request)
+        (task,) = found.task
+        path = task.taskInfoString.partition(b"AlluxioPath: ")[2].partition(b",")[0]
         if path in self.refused:
-            self._loaded.add(path)
-            if task is not None and task.path == path:
-                task.objects = 0
-        else:
-            super()._load(path, task)
-
-    def _sync(self, task: Any) -> None:
-        if self.broken and task.path == b"/":
-            task.failure, task.state = b"LIST failed", pb.FAILED
-        else:
-            super()._sync(task)
+            task.taskStatString = b"# of batches=1, # of objects loaded from UFS=0,"
+        if self.broken and path == b"/":
+            task.state, task.exception.exceptionMessage = pb.FAILED, b"LIST failed"
+        return found
 
 
 @pytest.fixture
-def oss(tree: Path) -> Iterator[_Oss]:
-    with _Oss(tree) as made:
-        yield made
+def oss(master: AlluxioMaster) -> _Oss:
+    return _Oss(master)
 
 
-def test_one_flat_listing_whose_objects_are_the_count_is_a_proof(oss: _Oss, tmp_path: Path, tree: Path) -> None:
+def test_one_flat_listing_whose_objects_are_the_count_is_a_proof(oss: _Oss, steps: Steps, tree: Path) -> None:
     """Also with empty directories, which nothing else could prove."""
     make(tree, ["empty/"])
-    result, code = _steps(oss, tmp_path).both()
+    result, code = steps.both()
 
     assert (code, result.proved, result.totals) == (Exit.COMPLETE, True, truth(tree))
-    assert len(oss._groups) == 1
+    assert len(oss.master._groups) == 1
 
 
-def test_an_empty_answer_of_such_a_storage_is_not_believed(oss: _Oss, tmp_path: Path, tree: Path) -> None:
+def test_an_empty_answer_of_such_a_storage_is_not_believed(oss: _Oss, steps: Steps, tree: Path) -> None:
     """Without the flat listing, a directory that shows nothing is asked for its marker: found, or incomplete."""
     make(tree, ["marked/"])
     oss.broken, oss.refused = True, {b"/d4/e0"}
-    result, code = _steps(oss, tmp_path).both()
+    oss.master.behaviour.hidden.add(b"/d4/e0")
+    result, code = steps.both()
 
     assert (code, result.failed_directories) == (Exit.INCOMPLETE, ("/d4/e0",))
     oss.refused.clear()
-    oss._loaded.discard(b"/d4/e0")
-    healed, fine = _steps(oss, tmp_path).both()
+    oss.master.behaviour.hidden.clear()
+    healed, fine = steps.both()
     assert (fine, healed.proved, healed.totals) == (Exit.COMPLETE, True, truth(tree))
 
 
-def test_an_older_master_over_such_a_storage_proves_no_empty_directory(oss: _Oss, tmp_path: Path, tree: Path) -> None:
+def test_an_older_master_over_such_a_storage_proves_no_empty_directory(oss: _Oss, steps: Steps, tree: Path) -> None:
     """It is counted, and said to be unproved."""
-    oss.behaviour.asynchronous = False
-    assert _steps(oss, tmp_path).both()[0].proved
+    oss.master.behaviour.asynchronous = False
+    assert steps.both()[0].proved
     make(tree, ["empty/"])
-    oss.format()
-    result, code = _steps(oss, tmp_path).both()
+    oss.master.format()
+    result, code = steps.both()
 
     assert (code, result.reason, result.proved) == (Exit.COMPLETE, "CountedUnproved", False)
 
@@ -331,13 +325,16 @@ def test_a_restart_between_load_and_count_loses_nothing(steps: Steps, master: Al
 
 
 @pytest.mark.parametrize("how", ["format", "fewer"])
-def test_a_master_that_lost_its_tree_is_noticed(steps: Steps, master: AlluxioMaster, how: str) -> None:
+def test_a_master_that_lost_its_tree_is_noticed(
+    steps: Steps, master: AlluxioMaster, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By its cluster id, or after a restart by fewer paths than the load saw."""
     loaded, _ = steps.run("load")
     if how == "format":
         master.format()
     else:
-        master._inodes = {b"/": {}}
+        gauges = master.gauges
+        monkeypatch.setattr(master, "gauges", lambda: gauges() | {"Master.TotalPaths": 1})
         master.restart()
     result, code = steps.run("size", evidence=loaded.evidence)
 

@@ -8,8 +8,8 @@ from fluidctl.load import requests
 from fluidctl.load.channel import Client
 from fluidctl.load.empties import Changed, Empties
 from fluidctl.load.evidence import Evidence
-from fluidctl.load.load import Loader
-from fluidctl.load.verify import Metrics, Rule, failures
+from fluidctl.load.load import WalkFrom
+from fluidctl.load.verify import Metrics, Rule, Storage, failures
 from fluidctl.load.walk import Outcome
 from fluidctl.load.watch import Watch
 
@@ -32,12 +32,12 @@ class Counted:
 class Count:
     """Counts one dataset on a master that does not change meanwhile; the caller looks after that."""
 
-    def __init__(self, client: Client, watch: Watch, rule: Rule, loader: Loader) -> None:
+    def __init__(self, client: Client, watch: Watch, storage: Storage, walk: WalkFrom) -> None:
         self._client = client
         self._watch = watch
-        self._rule = rule
-        self._loader = loader
-        self._empties = Empties(client, watch, loader.walk)
+        self._storage = storage
+        self._walk = walk
+        self._empties = Empties(client, watch, walk)
 
     def run(self, path: bytes, evidence: Evidence | None) -> Counted:
         """Count until a pass finds nothing new, and say what is incomplete or in doubt."""
@@ -46,7 +46,7 @@ class Count:
         for last in (False,) * (PASSES - 1) + (True,):
             self._watch.show(Totals())
             self._watch.message = "counting"
-            outcome = self._loader.walk([path], requests.ALWAYS if doubted else requests.ONCE, everywhere=doubted)
+            outcome = self._walk([path], requests.ALWAYS if doubted else requests.ONCE, everywhere=doubted)
             now = self._client.metrics()
             counted = Counted(outcome.totals, self._loaded(now.since(begin), outcome.totals))
             counted.doubt = failures(before.plus(now.since(start)))
@@ -60,7 +60,7 @@ class Count:
                 continue
             self._watch.message = "proving that nothing is missing"
             try:
-                self._prove(outcome, counted, evidence)
+                self._prove(self._storage.rule_for(path), outcome, counted, evidence)
             except Changed:
                 log.info("the namespace changed: counting again")
             else:
@@ -83,23 +83,27 @@ class Count:
         """Return how many files the count loaded: none if no listing reached the storage, whoever made files."""
         return min(moved.files_created, totals.files) if moved.prefetch_ops else 0
 
-    def _prove(self, outcome: Outcome, counted: Counted, evidence: Evidence | None) -> None:
+    def _prove(self, rule: Rule, outcome: Outcome, counted: Counted, evidence: Evidence | None) -> None:
         """Fill in doubts and failed directories; raise Changed where the count is out of date already."""
-        rule, totals = self._rule, counted.totals
+        totals = counted.totals
         if not rule.proof:
             counted.doubt = counted.doubt or "nothing tells errors of this kind of storage from empty directories"
-        elif rule.proof == "objects":
-            # One flat listing that succeeded, with at least one object, was answered whole; the root is one of them.
-            objects = evidence.objects if evidence and evidence.whole else 0
-            if objects >= 2 and objects == totals.files + totals.directories + 1:
-                return
-            if len(outcome.empty) and not self._client.has_sync():
-                counted.doubt = f"{len(outcome.empty)} empty directories, and this storage answers errors with nothing"
-                return
+        # One flat listing that succeeded, with at least one object, was answered whole; the root is one of them.
+        objects = evidence.objects if evidence and evidence.whole else 0
+        if rule.proof == "objects" and objects >= 2 and objects == totals.files + totals.directories + 1:
+            return
         for names in outcome.empty.pieces():
-            ask = self._empties.unlisted if rule.proof == "objects" else self._empties.restless
-            counted.failed |= ask(names)
+            self._ask(names, counted)
         if rule.unreadable_is_empty and len(outcome.empty) and not counted.failed:
             counted.failed, doubt = self._empties.unreadable(outcome.empty)
             counted.doubt = counted.doubt or doubt
         counted.failed_count = len(counted.failed)
+
+    def _ask(self, names: list[bytes], counted: Counted) -> None:
+        """Ask again for directories that showed nothing, as the driver under each of them needs."""
+        hiding = {name for name in names if self._storage.rule_at(name).proof == "objects"}
+        counted.failed |= self._empties.restless([name for name in names if name not in hiding])
+        if hiding and self._client.has_sync():
+            counted.failed |= self._empties.unlisted(sorted(hiding))
+        elif hiding:
+            counted.doubt = f"{len(hiding)} directories are empty, and this storage answers errors with nothing"

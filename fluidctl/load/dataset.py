@@ -13,7 +13,7 @@ from fluidctl.load.channel import Client, Gone, why
 from fluidctl.load.errors import StepError
 from fluidctl.load.methods import GET_MOUNT_TABLE
 from fluidctl.load.names import alluxio_path
-from fluidctl.load.verify import Rule, rule_of, under
+from fluidctl.load.verify import Storage
 
 
 def parse_path(text: str) -> bytes:
@@ -24,8 +24,8 @@ def parse_path(text: str) -> bytes:
         raise StepError(Exit.INVALID_PATH, f"The path {text!r} is not valid: {error}.") from error
 
 
-def check(client: Client, path: bytes, wanted: Sequence[Mount]) -> Rule:
-    """Return the rule of the storage below ``path``.
+def check(client: Client, path: bytes, wanted: Sequence[Mount]) -> Storage:
+    """Return the storage under the master's tree.
 
     Raise StepError MOUNT_MISSING, PATH_NOT_FOUND, NOT_A_DIRECTORY, PERMISSION_DENIED or INVALID_PATH: all permanent.
     """
@@ -35,7 +35,7 @@ def check(client: Client, path: bytes, wanted: Sequence[Mount]) -> Rule:
         raise StepError(Exit.MOUNT_MISSING, lack)
     if not _status(client, path).folder:
         raise StepError(Exit.NOT_A_DIRECTORY, f"{encode(path)} is a file; a dataset is a directory.")
-    return rule_of(under({point: mounts.driver_of(uri) for point, uri in uris.items()}, path))
+    return Storage({point: mounts.driver_of(uri) for point, uri in uris.items()})
 
 
 def denied(path: bytes, reason: str) -> StepError:

@@ -37,6 +37,7 @@ class Session:
         self._metadata: tuple[tuple[str, str], ...] = ()
         self._closing = threading.Event()
         self._streams: set[Any] = set()
+        self._broken = False
         self._authentication: Any = None  # a reference: the stream ends when it is collected
         self._lock = threading.Lock()
         try:
@@ -61,6 +62,8 @@ class Session:
         answers = stub(request, metadata=self._metadata)
         with self._lock:
             self._streams.add(answers)
+            if self._broken:
+                answers.cancel()
         try:
             yield from answers
         finally:
@@ -69,9 +72,9 @@ class Session:
                 self._streams.discard(answers)
 
     def cancel_streams(self) -> None:
-        """End all listings under way; their callers see CANCELLED."""
+        """End all listings, those under way and those that begin later; their callers see CANCELLED."""
         with self._lock:
-            streams = list(self._streams)
+            self._broken, streams = True, list(self._streams)
         for answers in streams:
             answers.cancel()
 

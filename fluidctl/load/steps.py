@@ -14,7 +14,7 @@ from fluidctl.load.errors import StepError
 from fluidctl.load.evidence import Evidence
 from fluidctl.load.frontier import Spill
 from fluidctl.load.load import Loaded, Loader
-from fluidctl.load.verify import Rule
+from fluidctl.load.verify import Storage
 from fluidctl.load.walk import Outcome, Walk
 from fluidctl.load.watch import Watch
 
@@ -35,9 +35,9 @@ class Step:
 
     def load(self) -> Result:
         """Make the master know the dataset."""
-        rule = dataset.check(self._client, self._path, self._command.mounts)
+        storage = dataset.check(self._client, self._path, self._command.mounts)
         directories = [dataset.parse_path(name) for name in self._command.directories]
-        loader = self._loader(rule)
+        loader = self._loader(storage)
 
         def once() -> tuple[Loaded, Evidence]:
             base = self._client.metrics()
@@ -63,8 +63,8 @@ class Step:
     def size(self) -> Result:
         """Count the dataset, and prove that it is complete where that can be proved."""
         evidence = self._evidence()
-        rule = dataset.check(self._client, self._path, self._command.mounts)
-        counter = Count(self._client, self._watch, rule, self._loader(rule))
+        storage = dataset.check(self._client, self._path, self._command.mounts)
+        counter = Count(self._client, self._watch, storage, self._loader(storage).walk)
         counted = self._in_one_life(lambda: counter.run(self._path, evidence))
         self._refuse(counted.failed, counted.failed_count, counted.denied)
         return Result(
@@ -84,12 +84,12 @@ class Step:
             return f"Counted, but completeness is not proved: {counted.doubt}."
         return "Counted, and proved to be complete."
 
-    def _loader(self, rule: Rule) -> Loader:
+    def _loader(self, storage: Storage) -> Loader:
         def walk(roots: Iterable[bytes], load: pb.LoadMetadataType, everywhere: bool = False) -> Outcome:
             flight = self._command.parallelism
             return Walk(self._client, self._watch, self._spill, flight, load, everywhere).run(roots)
 
-        return Loader(self._client, self._watch, rule, walk)
+        return Loader(self._client, self._watch, storage.rule_for(self._path), walk)
 
     def _in_one_life(self, work: Callable[[], T]) -> T:
         """Do it again where the master was restarted meanwhile: what it knows is kept, its counters are not."""

@@ -12,7 +12,7 @@ only by what would have moved if a listing had failed. What was seen on a real 2
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Self
 
@@ -88,13 +88,27 @@ RULES = {
 UNKNOWN = Rule("listing", "")
 
 
-def rule_of(drivers: Iterable[str]) -> Rule:
-    """Return the rule for a tree that lies on these drivers; on several kinds, the one that claims least."""
-    rules = {RULES.get(driver, UNKNOWN) for driver in drivers}
-    if len(rules) == 1:
-        return rules.pop()
-    proof = "relist" if rules and all(rule.proof == "relist" for rule in rules) else ""
-    return Rule("listing", proof, unreadable_is_empty=any(rule.unreadable_is_empty for rule in rules))
+class Storage:
+    """What lies under a tree: from the mount points of a master and their drivers."""
+
+    def __init__(self, mounts: Mapping[bytes, str]) -> None:
+        self._rules = {point: RULES.get(driver, UNKNOWN) for point, driver in mounts.items()}
+
+    def rule_at(self, path: bytes) -> Rule:
+        """Return the rule of the deepest mount that holds ``path``."""
+        point = max((point for point in self._rules if covers(point, path)), key=len, default=None)
+        return UNKNOWN if point is None else self._rules[point]
+
+    def rule_for(self, path: bytes) -> Rule:
+        """Return the rule for the whole tree at ``path``; over several kinds of storage, the one that claims least."""
+        rules = {self.rule_at(path)} | {rule for point, rule in self._rules.items() if covers(path, point)}
+        if len(rules) == 1:
+            return rules.pop()
+        return Rule(
+            load="shards" if all(rule.load == "shards" for rule in rules) else "listing",
+            proof="relist" if all(rule.proof for rule in rules) else "",
+            unreadable_is_empty=any(rule.unreadable_is_empty for rule in rules),
+        )
 
 
 def failures(moved: Metrics) -> str:
@@ -128,10 +142,3 @@ def task_stats(text: bytes) -> dict[str, int]:
     """Read the numbers of a sync task's taskStatString: "batches" and "objects"; 0 where they are missing."""
     found = {name: pattern.search(text) for name, pattern in _STATS.items()}
     return {name: int(match.group(1)) if match else 0 for name, match in found.items()}
-
-
-def under(mounts: Mapping[bytes, str], path: bytes) -> set[str]:
-    """Return the drivers that hold a part of the tree at ``path``, from mount points and their drivers."""
-    above = max((point for point in mounts if covers(point, path)), key=len, default=None)
-    below = {driver for point, driver in mounts.items() if covers(path, point)}
-    return below | ({mounts[above]} if above is not None else set())
