@@ -32,6 +32,9 @@ ODD = (
 )
 
 
+Answer = Callable[[Any], Any]
+
+
 def make(root: Path, files: Sequence[str]) -> None:
     """Write small files of various sizes; a name that ends in / is an empty directory."""
     for number, name in enumerate(files):
@@ -58,9 +61,7 @@ def truth(root: Path) -> Totals:
     return Totals(files, directories, size)
 
 
-def intercept(
-    master: AlluxioMaster, method: Method[Any, Any], around: Callable[[Any, Callable[[Any], Any]], Any]
-) -> None:
+def intercept(master: AlluxioMaster, method: Method[Any, Any], around: Callable[[Any, Answer], Any]) -> None:
     """Let ``around(request, answer)`` answer a method of the double in place of ``answer``."""
     answer = master._calls[method.path][1]
     master._calls[method.path] = (method, lambda request: around(request, answer))

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from fluidctl.load.frontier import Spill
 from fluidctl.load.retry import Rule
 from fluidctl.load.walk import Outcome, Walk
 from fluidctl.load.watch import Watch
-from tests.load_kit import intercept, make, truth
+from tests.load_kit import Answer, intercept, make, truth
 
 
 @pytest.fixture(autouse=True)
@@ -213,7 +213,7 @@ def test_what_a_broken_listing_had_answered_is_not_counted(
     make(tree, ["flat/1", "flat/2/f"])
     broken = threading.Event()
 
-    def breaking(request: Any, answer: Callable[[Any], Any]) -> Iterator[Any]:
+    def breaking(request: Any, answer: Answer) -> Iterator[Any]:
         for message in answer(request):
             yield message
             if request.path == b"/flat" and not broken.is_set():
@@ -250,13 +250,15 @@ def test_a_directory_that_vanishes_is_left_out_if_its_parent_agrees(
     """It was counted with its parent; if the parent still lists it, something is wrong and is named."""
     gone = threading.Event()
 
-    def vanishing(request: Any, answer: Callable[[Any], Any]) -> Iterator[Any]:
+    def vanishing(request: Any, answer: Answer) -> Iterator[Any]:
         if request.path == b"/d2/e2":
             gone.set()
             request = requests.list_status(b"/nope")
-        for message in answer(request):
-            shown = [info for info in message.fileInfos if not gone.is_set() or parent_knows or info.path != b"/d2/e2"]
-            yield pb.ListStatusResponse(fileInfos=shown)
+        return map(without, answer(request))
+
+    def without(message: pb.ListStatusResponse) -> pb.ListStatusResponse:
+        hidden = b"/d2/e2" if gone.is_set() and not parent_knows else b""
+        return pb.ListStatusResponse(fileInfos=[info for info in message.fileInfos if info.path != hidden])
 
     intercept(master, methods.LIST_STATUS, vanishing)
     outcome = _walk(client, watch, tmp_path)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from fluidctl.load import alluxio_pb2 as pb
 from fluidctl.load import empties, methods, sync
 from fluidctl.load.main import main
 from fluidctl.load.retry import Rule
-from tests.load_kit import Steps, intercept, make, odd_tree, truth
+from tests.load_kit import Answer, Steps, intercept, make, odd_tree, truth
 
 
 @pytest.fixture(autouse=True)
@@ -227,7 +227,7 @@ def test_unreadable_directories_are_convicted_by_the_cache_of_absent_paths(
     """The first forced listing adds them to it; in a later attempt they stay a doubt, which is not a proof."""
     make(tree, ["locked/"])
 
-    def unreadable(request: Any, answer: Callable[[Any], Any]) -> Any:
+    def unreadable(request: Any, answer: Answer) -> Any:
         if request.path == b"/locked" and request.options.loadMetadataType == pb.ALWAYS:
             master.counters["AbsentCacheSize"] = 1
         return answer(request)
@@ -258,11 +258,11 @@ class _Oss:
         intercept(master, methods.GET_MOUNT_TABLE, self._mounts)
         intercept(master, methods.GET_SYNC_PROGRESS, self._progress)
 
-    def _mounts(self, request: Any, answer: Callable[[Any], Any]) -> pb.GetMountTableResponse:
+    def _mounts(self, request: Any, answer: Answer) -> pb.GetMountTableResponse:
         point = pb.MountPointInfo(ufsUri=b"oss://bucket/", ufsType="oss")
         return pb.GetMountTableResponse(mountPoints=[pb.MountEntry(key=b"/", value=point)])
 
-    def _progress(self, request: Any, answer: Callable[[Any], Any]) -> Any:
+    def _progress(self, request: Any, answer: Answer) -> Any:
         found = answer(request)
         (task,) = found.task
         path = task.taskInfoString.partition(b"AlluxioPath: ")[2].partition(b",")[0]
