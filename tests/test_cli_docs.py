@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 import typer.main
+import yaml
 
+from controllers.api.dataset import parse_spec
 from controllers.api.result import Exit, describe
+from controllers.api.validation import Limits, validate
 from controllers.master_snapshot import Reason
 from fluidctl.cli import main
 from fluidctl.commands import app
@@ -148,6 +151,16 @@ def test_the_readme_names_only_commands_targets_and_files_that_exist() -> None:
     assert commands <= set(_commands())
     assert links
     assert all((root / link).is_file() for link in links)
+
+
+def test_the_first_dataset_of_the_readme_can_be_served() -> None:
+    """People copy it."""
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    dataset = yaml.safe_load(readme.partition("```yaml\n")[2].partition("```")[0])
+
+    validate(parse_spec(dataset), Limits(), runtime_exists=False)
+
+    assert f"fluidctl wait {dataset['metadata']['name']}" in readme
 
 
 if __name__ == "__main__":
