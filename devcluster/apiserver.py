@@ -164,7 +164,7 @@ class ApiServer:
                 yield _bookmark(kind, since, annotations={"k8s.io/initial-events-end": "true"})
         while (now := time.monotonic()) < end and not self.stopping.is_set():
             with self.changed:
-                if self.store.version <= since:
+                if self.store.version <= since and not self.stopping.is_set():
                     self.changed.wait(min(end, mark) - now)
                 try:
                     changes, since, gone = self.store.changes(str(kind), since), max(since, self.store.version), None

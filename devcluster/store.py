@@ -146,7 +146,7 @@ class Store:
         return self._replace(resource, old, obj, subresource)
 
     def patch(self, resource: str, namespace: str, name: str, patch: Obj, subresource: str = "") -> Obj:
-        """Apply a merge patch; a uid or resourceVersion in it is a precondition (409)."""
+        """Apply a merge patch; a resourceVersion in it is a precondition (409), another uid is refused (422)."""
         old = self.get(resource, namespace, name)
         return self._replace(resource, old, merged(old, patch), subresource)
 
@@ -165,7 +165,7 @@ class Store:
         if taken := pod["spec"].get("nodeName"):
             raise refusals.conflict("pods/binding", name, f'pod {name} is already assigned to node "{taken}"')
         scheduled = [{"type": "PodScheduled", "status": "True", "lastTransitionTime": rfc3339(self.clock())}]
-        wanted = {"uid": binding["metadata"]["uid"]} if "uid" in binding["metadata"] else {}
+        wanted = {"uid": binding["metadata"].get("uid")}
         self.patch("pods", namespace, name, {"metadata": wanted, "spec": {"nodeName": binding["target"]["name"]}})
         self.patch("pods", namespace, name, {"status": {"conditions": scheduled}}, "status")
 
@@ -183,10 +183,8 @@ class Store:
         if "deletionTimestamp" not in new["metadata"]:
             new["metadata"]["deletionTimestamp"] = rfc3339(self.clock() + grace)
             new["metadata"]["generation"] += 1
-        if resource == "pods":
-            new["metadata"]["deletionGracePeriodSeconds"] = grace
-        if resource == "namespaces":
-            new["status"] = {"phase": "Terminating"}
+        new["metadata"] |= {"deletionGracePeriodSeconds": grace} if resource == "pods" else {}
+        new |= {"status": {"phase": "Terminating"}} if resource == "namespaces" else {}
         written = self._settle(resource, old, new) if new != old else old
         if resource == "namespaces":
             self._delete_all(self._content(name))
@@ -221,9 +219,8 @@ class Store:
 
     def _settle(self, resource: str, old: Obj, new: Obj) -> Obj:
         """Write the object, or remove it where it is being deleted and nothing holds it any more."""
-        meta = new["metadata"]
-        held = meta.get("finalizers") or meta.get("deletionGracePeriodSeconds")
-        held = held or (resource == "namespaces" and self._content(meta["name"]))
+        meta, content = new["metadata"], self._content(new["metadata"]["name"]) if resource == "namespaces" else []
+        held = content or meta.get("finalizers") or meta.get("deletionGracePeriodSeconds")
         return self._write(resource, old, new if held or "deletionTimestamp" not in meta else None)
 
     def _write(self, resource: str, old: Obj | None, new: Obj | None) -> Obj:
