@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from controllers.jobs import DATASET
@@ -54,7 +55,7 @@ class Flow(Sight):
     @contextmanager
     def watching(self, *arguments: str) -> Iterator[Process]:
         """Let kubectl watch in the background; its log is what it printed."""
-        command = [binaries.program("kubectl"), *arguments, "--watch"]
+        command: list[str | Path] = [binaries.program("kubectl"), *arguments, "--watch"]
         process = Process(command, self.stack.work / "watch.log", self.stack.control_plane.environment())
         try:
             yield process

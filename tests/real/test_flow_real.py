@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from controllers.api.result import Totals
 from controllers.jobs import job_name
 from controllers.kube.resources import DATASETS, JOBS, LEASES, PERSISTENTVOLUMECLAIMS
 from tests.load_kit import make, odd_tree, truth
 from tests.real.flow import Flow, says
+from tests.real.process import Process
 from tests.real.stack import SERVICE_ACCOUNT, SYSTEM_NAMESPACE, Stack
 from tests.world import Obj, condition
 
@@ -52,7 +54,7 @@ def test_from_pending_to_ready_with_the_counts_of_os_walk(flow: Flow) -> None:
     found = flow.ready("odd", SECONDS)
 
     status, expected = found["status"], truth(flow.data / "odd")
-    assert (status["size"]["files"], status["size"]["directories"], status["size"]["bytes"]) == expected
+    assert counted(found) == expected
     assert (status["fileCount"], status["ufsTotalBytes"]) == (expected.files, expected.bytes)
     assert status["size"]["proved"] is True
     assert flow.eyes.phases["odd"] == ["Pending", "LoadingMetadata", "Sizing", "Ready"]
@@ -87,8 +89,7 @@ def test_what_alluxio_cannot_list_is_named_until_it_is_mended(flow: Flow, bad: s
     entry.unlink()
     flow.kubectl("annotate", "dataset", bad, "data.fluid.io/retry-requested-at=now")
 
-    size = flow.ready(bad, SECONDS)["status"]["size"]
-    assert (size["files"], size["directories"], size["bytes"]) == truth(flow.data / bad)
+    assert counted(flow.ready(bad, SECONDS)) == truth(flow.data / bad)
 
 
 def test_kubectl_tells_the_whole_story(flow: Flow) -> None:
@@ -99,12 +100,11 @@ def test_kubectl_tells_the_whole_story(flow: Flow) -> None:
     with flow.watching("get", "datasets") as watch:
         flow.kubectl("apply", "--filename=-", stdin=json.dumps(manifest | {"spec": flow.spec("/told")}))
         flow.kubectl("wait", "dataset/told", "--for=condition=Ready", "--timeout=90s", seconds=100)
-        says(watch, "told   Ready", 10)
-    seen = re.findall(r"^told +(\w+)", watch.log.read_text(), re.MULTILINE)
-    assert list(dict.fromkeys(seen))[-3:] == ["LoadingMetadata", "Sizing", "Ready"]
+        watch.wait_ready(lambda: "Ready" in phases(watch), 10)
+    assert phases(watch)[-3:] == ["LoadingMetadata", "Sizing", "Ready"]
     header, row = flow.kubectl("get", "datasets", "told").splitlines()
     assert header.split() == ["NAME", "PHASE", "FILES", "SIZE", "CACHED", "PROGRESS", "AGE"]
-    assert row.split()[:5] == ["told", "Ready", "3", "12.00B", "0.0%"]
+    assert row.split()[:5] == ["told", "Ready", "3", "3.00B", "0.0%"]
     described = flow.kubectl("describe", "dataset", "told")
     for word in (
         "Accepted",
@@ -119,6 +119,11 @@ def test_kubectl_tells_the_whole_story(flow: Flow) -> None:
         assert re.search(rf"(Type|Reason): +{word}\n", described), described
     for reason in ("Loading", "Counting", "Ready"):
         assert re.search(rf"Normal +{reason} .* data.fluid.io/fluidctl ", described), described
+
+
+def phases(watch: Process) -> list[str]:
+    """Return the phases that ``kubectl get datasets --watch`` has printed of "told", each once."""
+    return list(dict.fromkeys(re.findall(r"^told +([A-Z]\w+)", watch.log.read_text(), re.MULTILINE)))
 
 
 def test_fluidctl_tells_it_too(flow: Flow, tmp_path: Path) -> None:
@@ -149,8 +154,7 @@ def test_the_loader_of_alluxio_itself(flow: Flow, monkeypatch: pytest.MonkeyPatc
 
     flow.until("byhand", "MetadataLoaded", "True", "LoadedUnverified", seconds=SECONDS)
 
-    size = flow.ready("byhand", SECONDS)["status"]["size"]
-    assert (size["files"], size["directories"], size["bytes"]) == truth(flow.data / "byhand")
+    assert counted(flow.ready("byhand", SECONDS)) == truth(flow.data / "byhand")
 
 
 # --- what a person can get wrong --------------------------------------------------------------------------------------
@@ -183,9 +187,11 @@ def test_a_dataset_of_fluid_is_read_and_says_what_is_not_served(flow: Flow) -> N
     flow.kubectl("apply", "--filename=-", stdin=yaml.safe_dump_all([sample, runtime]))
 
     flow.until("mirror", "Accepted", "False", "RuntimeMissing", "spec.alluxio.masters", SECONDS)
-    alluxio = flow.spec("/mirror")["alluxio"]
-    flow.cluster.merge_patch(DATASETS, "default", "mirror", {"spec": {"alluxio": alluxio}})
-    found = flow.until("mirror", "Accepted", "True", "UnservedFields", "spec.placement", SECONDS)
+    sample["metadata"]["name"] = "mirrored"
+    sample["spec"] |= flow.spec("/mirror") | {"mounts": sample["spec"]["mounts"]}
+    flow.kubectl("apply", "--filename=-", stdin=yaml.safe_dump(sample))
+    found = flow.until("mirrored", "Accepted", "True", "UnservedFields", "spec.placement", SECONDS)
+    flow.until("mirrored", "Stalled", "True", "MountMissing", "s3://mirror/hbase", SECONDS)
 
     assert "spec.tolerations" in condition(found, "Accepted")["message"]
     flow.cluster.delete(DATASETS, "default", "mirror")
@@ -282,16 +288,21 @@ def test_a_master_killed_in_mid_load_costs_only_time(flow: Flow) -> None:
 def test_a_master_that_is_not_there_yet_is_waited_for(flow: Flow) -> None:
     """Refused connections start no Job and burn no attempt; when it comes, the dataset gets Ready."""
     make(flow.data / "early", ["file"])
+    make(flow.data / "before", ["file"])
+    flow.make("before")
+    flow.ready("before", SECONDS)
     flow.stack.alluxio.kill()
     try:
+        flow.until("before", "Ready", "False", "MasterUnreachable", seconds=SECONDS)
         flow.make("early")
-        flow.until("early", "MasterReachable", "False", "Unreachable", flow.stack.alluxio.rpc_address, SECONDS)
-        flow.until("early", "Ready", "False", "MasterUnreachable", seconds=SECONDS)
+        flow.until("early", "Ready", "False", "MasterUnreachable", flow.stack.alluxio.rpc_address, SECONDS)
+        flow.until("early", "MasterReachable", "False", "Unreachable", seconds=SECONDS)
         assert not flow.children("early")
     finally:
         flow.stack.alluxio.restart()
 
     check(flow, "early")
+    flow.ready("before", SECONDS)
 
 
 # --- the controller ---------------------------------------------------------------------------------------------------
@@ -347,8 +358,13 @@ def jobs(flow: Flow, name: str, step: str) -> list[str]:
 
 def check(flow: Flow, name: str, loads: int = 1) -> None:
     """Wait for Ready; the counts are exact, so many load Jobs were made, one count, and no failure was charged."""
-    status = flow.ready(name, SECONDS)["status"]
-    size = status["size"]
-    assert (size["files"], size["directories"], size["bytes"]) == truth(flow.data / name)
+    found = flow.ready(name, SECONDS)
+    assert counted(found) == truth(flow.data / name)
     assert (len(jobs(flow, name, "load")), len(jobs(flow, name, "size"))) == (loads, 1)
-    assert status["load"].get("failures", 0) == 0
+    assert found["status"]["load"].get("failures", 0) == 0
+
+
+def counted(found: Obj) -> Totals:
+    """Return what the status says."""
+    size = found["status"]["size"]
+    return Totals(size["files"], size["directories"], size["bytes"])
