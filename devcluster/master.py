@@ -23,6 +23,8 @@ from devcluster.tree import Behaviour, Failed, Task, Tree
 from fluidctl.load import alluxio_pb2 as pb
 from fluidctl.load import methods
 
+#: How many entries one message of a listing has at most, as in every Alluxio 2.x.
+MESSAGE_ENTRIES = 10_000
 _ASYNC = [methods.SYNC_METADATA_ASYNC.path, methods.GET_SYNC_PROGRESS.path, methods.CANCEL_SYNC_METADATA.path]
 _COUNTERS = ("AbsentCacheSize", "MetadataSyncFail", "MetadataSyncSuccess", "MetadataSyncPathsFail",
              "MetadataSyncPrefetchFail", "MetadataSyncPrefetchOpsCount")  # fmt: skip
@@ -164,7 +166,7 @@ class AlluxioMaster(Tree, grpc.GenericRpcHandler):  # type: ignore[type-arg]
         if self.is_safe() and not all(entry.folder for entry in entries):
             raise Failed(grpc.StatusCode.UNAVAILABLE, "Alluxio master is in safe mode. Please try again later.")
         parts = iter([] if options.loadMetadataOnly else entries)
-        messages = iter(lambda: list(islice(parts, 10_000)), [])
+        messages = iter(lambda: list(islice(parts, MESSAGE_ENTRIES)), [])
         return (pb.ListStatusResponse(fileInfos=part) for part in messages)
 
     def _look_up(self, request: Any) -> pb.FileInfo:

@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import pytest
 
+import devcluster.master
 from controllers.master_snapshot import parse_info, parse_metrics
 from devcluster import AlluxioMaster
 from fluidctl.load import alluxio_pb2 as pb
@@ -98,13 +99,12 @@ def test_a_file_lists_itself_and_an_empty_directory_nothing(session: Session, tr
     assert session.call(methods.GET_STATUS, requests.get_status(b"/data/d0/f3")).fileInfo.length == 3
 
 
-def test_long_answers_come_in_messages_of_10_000(master: AlluxioMaster, session: Session, tree: Path) -> None:
-    (tree / "flat").mkdir()
-    for index in range(10_001):
-        (tree / "flat" / str(index)).touch()
-    answer = session.stream(methods.LIST_STATUS, requests.list_status(b"/flat"))
+def test_long_answers_come_in_messages_of_limited_length(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert devcluster.master.MESSAGE_ENTRIES == 10_000
+    monkeypatch.setattr(devcluster.master, "MESSAGE_ENTRIES", 4)
+    answer = session.stream(methods.LIST_STATUS, requests.list_status(b"/data/d0"))
 
-    assert [len(part.fileInfos) for part in answer] == [10_000, 1]
+    assert [len(part.fileInfos) for part in answer] == [4, 4, 2]
 
 
 def test_what_is_not_there_or_not_a_path_is_refused(session: Session) -> None:
