@@ -93,12 +93,21 @@ class Client:
             yield from answer.fileInfos
 
     def has_sync(self) -> bool:
-        """Whether the master has asynchronous metadata sync (2.9.4 and later). Asked of a master that answers."""
-        try:
-            self.once(lambda session: session.call(GET_SYNC_PROGRESS, pb.GetSyncProgressRequest(taskGroupId=0)))
-        except grpc.RpcError as error:
-            return error.code() is grpc.StatusCode.NOT_FOUND
-        return True
+        """Whether the master has asynchronous metadata sync (2.9.4 and later)."""
+
+        def ask(session: Session) -> bool:
+            try:
+                session.call(GET_SYNC_PROGRESS, pb.GetSyncProgressRequest(taskGroupId=0))
+            except grpc.RpcError as error:
+                if error.code() is grpc.StatusCode.NOT_FOUND:
+                    return True
+                if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+                    raise
+                session.call(GET_MASTER_INFO, pb.GetMasterInfoRequest())  # it leads: it has all that it will have
+                return False
+            return True
+
+        return self.persist(ask)
 
     def persist(self, work: Callable[[Session], T]) -> T:
         """Run ``work`` until it succeeds, its error is final (Gone, grpc.RpcError), or the step ends (Halted)."""

@@ -130,7 +130,7 @@ class Loader:
         for task in left:
             log.warning("walking %r: %s", task.path, task.reason)
             loaded.notes.append(f"{encode(task.path)}: {task.reason}")
-        if left:
+        if left and not self._client.changed:  # a restarted master is loaded again as a whole
             loaded.add(self.walk([task.path for task in left], requests.ONCE))
         return loaded
 

@@ -198,10 +198,10 @@ class Walk:
         return (info.path for info in self._client.list(session, requests.list_status(path)) if info.folder)
 
     def _fail(self, path: bytes, reason: str, *, denied: bool = False) -> None:
-        log.warning("could not list %r: %s", path, reason)
         self._watch.moved()
         with self._changed:
             self._outcome.failed_count += 1
             self._outcome.denied += denied
             if len(self._outcome.failed) < MAX_NAMED:
+                log.warning("could not list %r: %s", path, reason)
                 self._outcome.failed[path] = reason
