@@ -34,7 +34,7 @@ def validate(spec: DatasetSpec, limits: Limits, *, runtime_exists: bool) -> None
         raise SpecError(". ".join(problems[:3]))
     if spec.alluxio is None and not runtime_exists:
         raise SpecError(
-            "there is no Alluxio for this dataset: name an existing one in spec.alluxio.masters "
+            "there is no Alluxio for this dataset: create it anew and name an existing one in spec.alluxio.masters "
             "(an AlluxioRuntime of the same name is not served by this release)",
             reason="RuntimeMissing",
             permanent=False,
