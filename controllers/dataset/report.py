@@ -85,10 +85,10 @@ def _sized(status: DatasetStatus, step: Step) -> tuple[str, str, str]:
 
 
 def _ready(seen: Observed, status: DatasetStatus, step: Step, spec: DatasetSpec | None) -> tuple[str, str, str]:
-    if seen.meta.deleting:
-        return FALSE, step.reason, step.message
     if seen.problem is not None:
         return FALSE, seen.problem.reason, seen.problem.message
+    if seen.meta.deleting:
+        return FALSE, step.reason, step.message
     if spec is None or status.phase != Phase.READY:
         return FALSE, step.reason, step.message
     usable, reason, message = volume.available(seen, status, spec)
