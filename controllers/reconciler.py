@@ -63,7 +63,7 @@ class Reconciler:
         self._stores, self._observer, self._applier = stores, observer_, applier
         self._follower, self._enqueue, self._send_event = follower, enqueue, send_event
         self._per_master, self._everywhere = per_master, everywhere
-        self._problems: dict[Key, Problem] = {}
+        self._problems: dict[Key, tuple[Problem, float]] = {}
         self._waiting: dict[str, str] = {}
 
     def line(self, job: str) -> str:
@@ -97,7 +97,8 @@ class Reconciler:
             self._follower.forget(key)
             self._problems.pop(key, None)
             return Outcome("success")
-        seen = self._observer.dataset(obj, self._problems.get(key))
+        problem, _ = self._problems.get(key, (None, 0.0))
+        seen = self._observer.dataset(obj, problem)
         self._follower.follow(key, seen)
         decision = decide(seen)
         started = time.monotonic()
@@ -115,9 +116,13 @@ class Reconciler:
         )
 
     def _refused(self, key: Key, problem: Problem) -> Outcome:
-        if self._problems.get(key) != problem:
+        now = time.monotonic()
+        known, since = self._problems.get(key, (None, now))
+        # Other words replace the first ones only at the next try: a webhook may put a number into each of its answers,
+        # and every write of a status wakes the Dataset again.
+        if known is None or (known != problem and now - since > REFUSED_SECONDS / 2):
             logger.warning("refused: %s", problem.message, extra={"reason": problem.reason})
-            self._problems[key] = problem
+            self._problems[key] = problem, now
             self._enqueue(key)  # at once, so that the next pass writes it into the status
         return Outcome("requeue_after", REFUSED_SECONDS)
 
@@ -144,11 +149,14 @@ class Reconciler:
     def _admit(self) -> Outcome:
         """Release suspended Jobs whose turn it is; one that changed meanwhile wakes us again by its event."""
         plan = admission.plan(self._observer.candidates(), self._per_master, self._everywhere)
-        moved = {name for name, text in plan.waiting.items() if self._waiting.get(name) != text}
-        self._waiting = plan.waiting
-        failed: KubeError | None = None
+        waiting, failed = dict(plan.waiting), None
         for candidate in plan.release:
-            failed = self._release(candidate.name) or failed
+            if error := self._release(candidate.name):
+                failed = error
+                if not isinstance(error, Conflict):
+                    waiting[candidate.name] = f"it is its turn, but it cannot be released: {error.message}"
+        moved = {name for name, text in waiting.items() if self._waiting.get(name) != text}
+        self._waiting = waiting
         for name in moved:
             self._wake(name)
         if failed is not None:
