@@ -29,6 +29,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(empties, "GAUGE_SECONDS", 0.0)
     monkeypatch.setattr(empties, "MARKER_SECONDS", 0.0)
     monkeypatch.setattr(sync, "QUIET_SECONDS", 0.3)
+    monkeypatch.setattr("fluidctl.load.load.QUIET_SECONDS", 0.3)
     monkeypatch.setattr(Rule, "delay", lambda *_: 0.01)
 
 
@@ -70,9 +71,9 @@ def test_totals_are_those_of_the_storage_whatever_the_names(tmp_path: Path, asyn
     assert result.method == ("SyncMetadata" if asynchronous else "ListStatus")
 
 
-@pytest.mark.parametrize("folders", [0, 1, 3, 210])
-def test_a_tree_is_loaded_whole_by_however_many_tasks(tmp_path: Path, folders: int) -> None:
-    """None, one, several or too many top folders; the count then asks nothing of the storage."""
+@pytest.mark.parametrize(("folders", "tasks"), [(0, 1), (1, 2), (3, 4), (210, 2)])
+def test_a_tree_is_loaded_whole_by_however_many_tasks(tmp_path: Path, folders: int, tasks: int) -> None:
+    """One for the top level, then one for each of 2 to 200 folders, else one for all. The count lists nothing again."""
     root = tmp_path / "tree"
     make(root, ["top", *(f"{n}/f" for n in range(folders))])
     with AlluxioMaster(root) as master:
@@ -82,6 +83,7 @@ def test_a_tree_is_loaded_whole_by_however_many_tasks(tmp_path: Path, folders: i
         counted, _ = steps.run("size", evidence=loaded.evidence)
 
         assert counted.totals == truth(root)
+        assert len(master._groups) == tasks
         assert master.counters["MetadataSyncPrefetchOpsCount"] == listings
         assert json.loads(loaded.evidence)["w"] is True
 
@@ -374,6 +376,50 @@ def test_a_task_that_stands_still_is_helped_by_a_walk(steps: Steps, master: Allu
 
     assert (code, result.totals, result.proved) == (Exit.COMPLETE, truth(tree), True)
     assert all(task.state != pb.RUNNING for task in master._groups)
+
+
+def test_a_task_that_never_begins_is_cancelled_and_walked(steps: Steps, master: AlluxioMaster, tree: Path) -> None:
+    """On s3, a task whose path could not be looked up runs for ever with 0 batches; the walk reports or loads."""
+    cancelled = []
+
+    def mounts(request: Any, answer: Answer) -> pb.GetMountTableResponse:
+        point = pb.MountPointInfo(ufsUri=b"s3a://bucket/", ufsType="s3")
+        return pb.GetMountTableResponse(mountPoints=[pb.MountEntry(key=b"/", value=point)])
+
+    def progress(request: Any, answer: Answer) -> Any:
+        found = answer(request)
+        if b"AlluxioPath: /d1," in found.task[0].taskInfoString:
+            return pb.GetSyncProgressResponse(task=[pb.SyncMetadataTask(state=pb.RUNNING)])
+        return found
+
+    def cancel(request: Any, answer: Answer) -> Any:
+        cancelled.append(request.taskGroupId)
+        return answer(request)
+
+    intercept(master, methods.GET_MOUNT_TABLE, mounts)
+    intercept(master, methods.GET_SYNC_PROGRESS, progress)
+    intercept(master, methods.CANCEL_SYNC_METADATA, cancel)
+    result, code = steps.both()
+
+    assert (code, result.totals, result.proved) == (Exit.COMPLETE, truth(tree), True)
+    assert len(cancelled) == 1
+
+
+def test_a_listing_that_stands_still_is_helped_by_a_walk(steps: Steps, master: AlluxioMaster, tree: Path) -> None:
+    """The same lost wake-up, on a master without tasks."""
+    master.behaviour.asynchronous, woken = False, threading.Event()
+
+    def stuck(request: Any, answer: Answer) -> Any:
+        if request.options.recursive:
+            woken.wait(30)
+        elif request.path == b"/d5":
+            woken.set()
+        return answer(request)
+
+    intercept(master, methods.LIST_STATUS, stuck)
+    result, code = steps.both()
+
+    assert (code, result.totals, result.proved) == (Exit.COMPLETE, truth(tree), True)
 
 
 def test_a_step_without_progress_ends_and_leaves_no_task_behind(steps: Steps, master: AlluxioMaster) -> None:
