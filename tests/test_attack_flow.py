@@ -30,7 +30,7 @@ def refuse(world: World, method: str, path: str, say: Callable[[], str]) -> list
             raise ApiError(403, "Forbidden", say())
         return handle(verb, where, *rest)
 
-    world.dev.server.handle = guarded  # type: ignore[method-assign]
+    world.dev.server.handle = guarded  # type: ignore[method-assign, assignment]
     return seen
 
 

@@ -78,7 +78,7 @@ def _new_chance(seen: Observed) -> DatasetStatus:
         return status
     edited = seen.meta.generation != status.observed_generation
     failed = status.phase == Phase.FAILED
-    if not (asked or (failed and (edited or seen.now >= probe_at(status)))):
+    if not (asked or (failed and (edited or seen.now >= probe_at(status, seen.now)))):
         return status
     mine = status.load if step == LOAD else status.size
     # A probe gets one attempt; a person's word gets them all.

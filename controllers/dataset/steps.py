@@ -34,6 +34,8 @@ UNREACHABLE_DELAY = 30.0
 PROBE_SECONDS = 3600.0
 #: Job and pod come by two watches: how long the pod's last words may lag behind the Job's end.
 RESULT_GRACE = 30.0
+#: So far may the clocks of two controllers differ, in seconds.
+CLOCK_SKEW = 60.0
 
 #: How long a Job waits for the first look at its master: a look takes 13 seconds at most, and usually no time.
 FIRST_LOOK_SECONDS = 20.0
@@ -81,9 +83,9 @@ def run(seen: Observed, status: DatasetStatus, spec: DatasetSpec) -> Step:
 
 def _start(seen: Observed, spec: DatasetSpec, step: str) -> Step:
     mine = _of(seen.status, step)
-    retry_in = retry_at(mine) - seen.now
+    retry_in = retry_at(mine, seen.now) - seen.now
     if seen.status.phase == Phase.FAILED:
-        probe_in = max(1.0, probe_at(seen.status) - seen.now)
+        probe_in = max(1.0, probe_at(seen.status, seen.now) - seen.now)
         return Step(seen.status, mine.last_reason, _failed_text(mine), stalled=True, requeue_after=probe_in)
     if spec.suspend:
         return Step(seen.status, "Suspended", "spec.suspend is true: nothing new is started", stalled=True)
@@ -106,19 +108,26 @@ def _start(seen: Observed, spec: DatasetSpec, step: str) -> Step:
     return Step(status, reason, text, children=(CreateJob(_job(replace(seen, status=status), spec, step)),))
 
 
-def retry_at(mine: LoadStatus | SizeStatus) -> float:
-    """Return when the next attempt may start, in seconds since the epoch; 0 where nothing failed."""
-    failed = epoch(mine.last_failure_time)
-    if failed is None:
-        return 0.0
+def retry_at(mine: LoadStatus | SizeStatus, now: float) -> float:
+    """Return when the next attempt may start, in seconds since the epoch; not after ``now`` where nothing failed."""
+    failed = _failed_at(mine, now)
     if mine.last_reason == UNREACHABLE:
         return failed + UNREACHABLE_DELAY
     return failed + min(RETRY_CAP, RETRY_BASE * 2.0 ** min(max(mine.failures, 1) - 1, 16))
 
 
-def probe_at(status: DatasetStatus) -> float:
+def probe_at(status: DatasetStatus, now: float) -> float:
     """Return when a Failed dataset is tried again by itself."""
-    return (epoch(_of(status, current(status) or SIZE).last_failure_time) or 0.0) + PROBE_SECONDS
+    return _failed_at(_of(status, current(status) or SIZE), now) + PROBE_SECONDS
+
+
+def _failed_at(mine: LoadStatus | SizeStatus, now: float) -> float:
+    """Return when the last attempt failed, 0 where none did.
+
+    A time in the future was written under a clock that ran ahead: nobody waits until it comes.
+    """
+    failed = epoch(mine.last_failure_time) or 0.0
+    return failed if failed <= now + CLOCK_SKEW else 0.0
 
 
 def _failed_text(mine: LoadStatus | SizeStatus) -> str:

@@ -1,0 +1,52 @@
+"""Wrong clocks, forged words and absurd values, held against the decision about one Dataset."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from controllers.api.dataset import LoadStatus, Phase
+from controllers.api.times import rfc3339
+from controllers.dataset import decide
+from controllers.dataset.seen import RETRY_ANNOTATION
+from controllers.decision import CreateJob
+from controllers.observe import _meta
+from tests.builders import NOW, at, observed
+
+DAY = 86_400.0
+
+
+def failed(phase: Phase, when: float) -> LoadStatus:
+    """A load one attempt of which failed at that time, with no attempt left in Failed."""
+    failures = 4 if phase is Phase.FAILED else 1
+    return LoadStatus(
+        attempt=2, failures=failures, last_failure_time=rfc3339(when), last_reason="Incomplete", last_error="no"
+    )
+
+
+@pytest.mark.parametrize("phase", [Phase.LOADING_METADATA, Phase.FAILED])
+def test_a_failure_noted_under_a_clock_that_ran_ahead_delays_nothing(phase: Phase) -> None:
+    """The clock of the last leader was a month ahead: its times must not hold up the next attempt for a month."""
+    seen = observed(status=at(phase, load=failed(phase, NOW + 30 * DAY)))
+
+    assert any(isinstance(child, CreateJob) for child in decide(seen).children)
+
+
+def test_a_little_skew_between_two_leaders_keeps_the_back_off() -> None:
+    """A failure half a minute in the future is one of just now."""
+    seen = observed(status=at(Phase.LOADING_METADATA, load=failed(Phase.LOADING_METADATA, NOW + 30)))
+
+    assert decide(seen).requeue_after == 40.0
+
+
+def test_a_huge_retry_annotation_does_not_grow_the_status() -> None:
+    """256 KiB of annotation are allowed, and 16 KiB of status are enough. Handled once, it asks for nothing more."""
+    meta = {"namespace": "default", "name": "a", "uid": "u", "annotations": {RETRY_ANNOTATION: "x" * 200_000}}
+    seen = observed(status=at(Phase.READY))
+    seen = replace(seen, meta=replace(seen.meta, retry=_meta({"metadata": meta}).retry))
+
+    status = decide(seen).status
+
+    assert status is not None
+    assert len(json.dumps(status.model_dump(mode="json"))) < 16_384
+    assert status.last_handled_retry == seen.meta.retry
