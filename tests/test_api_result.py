@@ -78,6 +78,7 @@ def test_a_reader_ignores_what_a_later_release_adds() -> None:
         '{"v":1,"step":"load","reason":"x","failed_directories":[1]}',
         '{"v":1,"step":"load","reason":"x","proved":"yes"}',
         '{"v":1,"step":"load","reason":"x","seconds":NaN}',
+        r'{"v":1,"step":"load","reason":"x","message":"half a character: \ud800"}',
     ],
 )
 def test_what_is_no_result_is_refused_not_believed(text: str) -> None:

@@ -146,6 +146,7 @@ def _dump(value: Result | Progress) -> str:
 def _load(text: str) -> dict[str, Any]:
     try:
         data = json.loads(text)  # json.JSONDecodeError is a ValueError
+        json.dumps(data, ensure_ascii=False).encode()  # UnicodeEncodeError is one, too: half a character is no text
     except RecursionError:
         raise ValueError("nested too deep for one of ours") from None
     if not isinstance(data, dict) or "v" not in data:
