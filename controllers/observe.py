@@ -17,6 +17,7 @@ from controllers.api.dataset import (
     parse_status,
     unserved_fields,
 )
+from controllers.api.model import TEXT_LENGTH
 from controllers.api.runs import inputs_hash
 from controllers.api.times import epoch
 from controllers.api.validation import Limits, validate
@@ -106,7 +107,7 @@ class Observer:
         status = parse_status(obj)
         masters, path = address_of(spec)
         pods = _own(self._stores.pods, meta)
-        raw_jobs = _own(self._stores.jobs, meta)
+        raw_jobs = [job for job in _own(self._stores.jobs, meta) if _is_ours(job)]
         jobs = tuple(job_view(job, pods_of(job, pods)) for job in raw_jobs)
         volume, claim = self._volumes(meta, spec, masters, path)
         address = cluster_address(spec, meta.namespace if self._cluster.in_cluster else "")
@@ -143,7 +144,7 @@ class Observer:
         found = []
         for job in self._stores.jobs.items():
             pod = running.pop(job["metadata"]["uid"], None)
-            if pod or not has_ended(job):
+            if pod or (not has_ended(job) and (_is_ours(job) or not job["spec"].get("suspend"))):
                 found.append(_candidate(job, released=bool(pod) or not job["spec"].get("suspend")))
         return found + [_candidate(pod, released=True) for pod in running.values()]
 
@@ -160,7 +161,8 @@ class Observer:
         self, meta: Meta, spec: DatasetSpec | None, masters: tuple[str, ...], path: str
     ) -> tuple[VolumeView, VolumeView]:
         volume = self._stores.volumes.get("", volume_name(meta.uid))
-        claim = next(iter(_own(self._stores.claims, meta)), None)
+        claims = (found for found in _own(self._stores.claims, meta) if found["metadata"]["name"] == meta.name)
+        claim = next(claims, None)
         if spec is None:
             return view(volume, {"spec": {}}), view(claim, {"spec": {}})
         source = csi_source(masters, path, meta.uid, self._config.volume)
@@ -228,12 +230,17 @@ def _meta(obj: dict[str, Any]) -> Meta:
         generation=int(meta.get("generation") or 1),
         deleting="deletionTimestamp" in meta,
         finalizers=tuple(meta.get("finalizers") or ()),
-        retry=(meta.get("annotations") or {}).get(RETRY_ANNOTATION, ""),
+        retry=(meta.get("annotations") or {}).get(RETRY_ANNOTATION, "")[:TEXT_LENGTH],  # it is copied into the status
     )
 
 
 def _owners(obj: dict[str, Any]) -> list[str]:
     return [owner.get("uid", "") for owner in obj["metadata"].get("ownerReferences", ())]
+
+
+def _is_ours(job: dict[str, Any]) -> bool:
+    """Whether the Dataset that the labels name owns the Job: a copy of its manifest has the labels, too."""
+    return job["metadata"].get("labels", {}).get(DATASET_UID) in _owners(job)
 
 
 def _candidate(obj: dict[str, Any], *, released: bool) -> Candidate:
@@ -242,7 +249,7 @@ def _candidate(obj: dict[str, Any], *, released: bool) -> Candidate:
     return Candidate(
         name=f"{meta['namespace']}/{meta['name']}",
         dataset=f"{meta['namespace']}/{meta.get('labels', {}).get('data.fluid.io/dataset', '')}",
-        masters=frozenset(masters),
+        masters=frozenset(master.lower() for master in masters),  # as host names are compared
         path=path,
         created=epoch(meta.get("creationTimestamp")) or 0.0,
         released=released,

@@ -1,0 +1,220 @@
+"""The end of a simulated history: faults stop, time goes on, people mend what they are asked to, all comes to rest."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from controllers.api.conditions import AVAILABLE, READY, STALLED
+from controllers.api.dataset import parse_spec, parse_status
+from controllers.decision import ADMISSION, Key
+from controllers.kube.resources import DATASETS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
+from tests.simulation import NAMESPACES, WATCHED, Crash, Process, Step, World, history
+from tests.simulation_laws import Laws, Violation, expected, holds
+from tests.world import condition
+
+Obj = dict[str, Any]
+#: Upper bounds: of passes until the next timer must be waited for, and of timers until nothing is written any more.
+PASSES, TIMERS = 600, 120
+#: Reasons of Stalled that a person ends; each is explained by what the person did before.
+CONFLICTS = ("JobConflict", "ClaimConflict", "VolumeConflict")
+
+
+def play(steps: Iterable[Step], seed: int = 0) -> World:
+    """Play a history to its end; raise Violation where a law does not hold."""
+    world = World(seed)
+    for step in steps:
+        world.step(step)
+    world.note("faults stop")
+    world.nest = None
+    come_to_rest(world)
+    for _ in range(8):
+        judge(world)
+        if not mend(world):
+            break
+        come_to_rest(world)
+    else:
+        raise Violation("people mend and mend, and it is never enough")
+    compare(world)
+    return world
+
+
+def quiesce(world: World) -> None:
+    """Let everything happen that can happen now."""
+    for _ in range(PASSES):
+        leader, before = world.leader, world.store.version
+        assert leader is not None
+        world.controllers.step()
+        news = sum(leader.deliver(resource, 10_000) for resource in WATCHED)
+        for address in set(leader.followed.values()):
+            leader.poll(address)
+        keys = leader.due()
+        for key in keys:
+            leader.reconcile(key)
+        busy = [world.kubelet(pod) for pod in world.store.page("pods").items]
+        if not (news or keys or any(busy) or world.store.version != before):
+            return
+    raise Violation("it never comes to rest: a hot loop")
+
+
+def come_to_rest(world: World) -> None:
+    """Go on until nothing is written for two hours, however often everything is looked at again."""
+    for master in world.masters.values():
+        master.up = True
+    for index, process in enumerate(world.processes):
+        if not process.alive:
+            world.processes[index] = Process(world, process.name)
+    world.leader = world.leader if world.leader and world.leader.alive else world.processes[0]
+    leader, quiet = world.leader, 0
+    for _ in range(TIMERS):
+        writes = world.writes
+        quiesce(world)
+        if world.writes != writes:
+            quiet = 0
+            world.now = max(world.now, min(leader.timers.values(), default=world.now)) + 0.05
+        elif (quiet := quiet + 1) > 2:
+            break
+        else:
+            world.now += 3700.0
+    else:
+        raise Violation("it is written again and again, for ever")
+    for obj in world.datasets():
+        leader.add(Key("Dataset", obj["metadata"]["namespace"], obj["metadata"]["name"]))
+    leader.add(ADMISSION)
+    writes = world.writes
+    quiesce(world)
+    holds(world.writes == writes, "a resync writes something, so a wake-up had been lost")
+
+
+def judge(world: World) -> None:
+    """Everything is at rest: each Dataset is Ready, or says why not, and the history explains it."""
+    for obj in world.datasets():
+        name = f"{obj['metadata']['namespace']}/{obj['metadata']['name']}"
+        ready, stalled = condition(obj, READY), condition(obj, STALLED)
+        reason = ready.get("reason")
+        if "deletionTimestamp" in obj["metadata"]:
+            held = world.store.find("pods", obj["metadata"]["namespace"], f"holder-{obj['metadata']['name']}")
+            text = ready.get("message", "")
+            holds(
+                held and held["metadata"]["name"] in text, f"{name} does not go, and does not say why: {reason} {text}"
+            )
+            continue
+        holds(reason, f"{name} was never looked at")
+        if ready.get("status") != "True":
+            explained = reason in ("Suspended", "InvalidSpec", "VolumeOutdated", *CONFLICTS)
+            explained = explained or (reason == "LoadedUnverified" and world.laws.unproved(obj))
+            known = explained and (stalled.get("status") == "True" or reason in CONFLICTS or reason == "VolumeOutdated")
+            holds(known, f"{name} stands still for no reason: {parse_status(obj).phase} {ready}")
+    left = world.laws.leftovers()
+    holds(not left, f"children of Datasets that are gone are left behind: {left}")
+
+
+def mend(world: World) -> bool:
+    """Do what the conditions ask a person to do; return whether there was anything."""
+    done = False
+    for namespace in NAMESPACES:
+        for pod in ("holder-one", "holder-two"):
+            if world.store.find("pods", namespace, pod):
+                world.store.delete("pods", namespace, pod)
+                done = True
+    for obj in world.datasets():
+        reasons = {condition(obj, READY).get("reason"), condition(obj, AVAILABLE).get("reason")}
+        key = obj["metadata"]["namespace"], obj["metadata"]["name"]
+        if "VolumeOutdated" in reasons and world.store.find(str(PERSISTENTVOLUMECLAIMS), *key):
+            world.store.delete(str(PERSISTENTVOLUMECLAIMS), *key)
+            done = True
+        if reasons & set(CONFLICTS):
+            done = clear_foreign(world) or done
+    return done
+
+
+def clear_foreign(world: World) -> bool:
+    """Delete what is not ours and stands in the way."""
+    done = False
+    for resource in (*map(str, WATCHED[1:]),):
+        for obj in world.store.page(resource).items:
+            if obj["metadata"]["uid"] in world.laws.foreign and not obj["metadata"]["name"].startswith("copy-"):
+                world.store.delete(resource, obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+                done = True
+    return done
+
+
+def compare(world: World) -> None:
+    """The end depends on the last specs alone: it is that of a world in which nothing else ever happened (Acto)."""
+    other = World()
+    for obj in world.datasets():
+        other.apply(obj["metadata"]["namespace"], obj["metadata"]["name"], obj["spec"])
+    come_to_rest(other)
+    for obj in world.datasets():
+        key = obj["metadata"]["namespace"], obj["metadata"]["name"]
+        twin = other.store.get(str(DATASETS), *key)
+        if condition(obj, READY).get("reason") == "LoadedUnverified":
+            continue
+        mine, its = summary(world, obj), summary(other, twin)
+        holds(mine == its, f"{key} ends as {mine}, undisturbed it would be {its}")
+
+
+def summary(world: World, obj: Obj) -> dict[str, Any]:
+    """Return what must not depend on the history; of a suspended or refused one only that."""
+    status, ready = parse_status(obj), condition(obj, READY)
+    if ready.get("reason") in ("Suspended", "InvalidSpec"):
+        return {"reason": ready["reason"]}
+    volume = world.store.find(str(PERSISTENTVOLUMES), "", f"dataset-{obj['metadata']['uid']}")
+    claim = world.store.find(str(PERSISTENTVOLUMECLAIMS), obj["metadata"]["namespace"], obj["metadata"]["name"])
+    spec = parse_spec(obj)
+    shown = {
+        "phase": status.phase,
+        "ready": (ready.get("status"), ready.get("reason")),
+        "inputs": status.run.inputs,
+        "counts": (status.file_count, status.ufs_total_bytes, status.size.directories),
+        "truth": expected(spec).files,
+    }
+    if spec.volume.enabled and volume and claim:
+        shown["volume"] = json.dumps(volume["spec"]["csi"]["volumeAttributes"]), claim["status"]["phase"]
+    return shown
+
+
+def shrink(steps: list[Step], law: str, tries: int = 400) -> list[Step]:
+    """Drop steps as long as the same law is still broken."""
+    size = len(steps) // 2
+    while size and tries > 0:
+        at = 0
+        while at < len(steps) and tries > 0:
+            tries -= 1
+            fewer = steps[:at] + steps[at + size :]
+            if broken(fewer) == law:
+                steps = fewer
+            else:
+                at += size
+        size //= 2
+    return steps
+
+
+def broken(steps: list[Step]) -> str:
+    """Return the beginning of the law that this history breaks, or ""."""
+    try:
+        play(steps)
+    except Violation as violation:
+        return str(violation)[:40]
+    return ""
+
+
+def explain(steps: list[Step]) -> str:
+    """Return what happens in a history, line by line."""
+    world = World(0)
+    try:
+        for step in steps:
+            world.note(f"- {step.kind} {step.number}")
+            world.step(step)
+        world.note("faults stop")
+        come_to_rest(world)
+        judge(world)
+        while mend(world):
+            come_to_rest(world)
+            judge(world)
+        compare(world)
+    except Violation as violation:
+        world.note(f"VIOLATION {violation}")
+    return "\n".join(world.trace)
+
+
+__all__ = ["Crash", "Laws", "broken", "explain", "history", "play", "shrink"]
