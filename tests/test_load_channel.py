@@ -14,7 +14,7 @@ from devcluster.master import AlluxioMaster
 from fluidctl.load import alluxio_pb2 as pb
 from fluidctl.load import methods, requests
 from fluidctl.load.channel import Client, Settings
-from fluidctl.load.errors import StepError
+from fluidctl.load.errors import Halted, StepError
 from fluidctl.load.frontier import Spill
 from fluidctl.load.retry import Rule
 from fluidctl.load.walk import Outcome, Walk
@@ -225,6 +225,26 @@ def test_what_a_broken_listing_had_answered_is_not_counted(
 
     assert broken.is_set()
     assert (outcome.totals, outcome.failed_count) == (truth(tree), 0)
+
+
+def test_a_step_that_is_told_to_end_waits_for_no_answer_of_a_master_that_hangs(
+    client: Client, watch: Watch, master: AlluxioMaster
+) -> None:
+    """The call would last 30 s, as long as a pod has to end; the last word of a step is waited for."""
+    called, answered = threading.Event(), threading.Event()
+
+    def hanging(request: Any, answer: Answer) -> Any:
+        called.set()
+        answered.wait(20)
+        return answer(request)
+
+    intercept(master, methods.GET_METRICS, hanging)
+    threading.Thread(target=lambda: called.wait(20) and watch.terminate()).start()
+    with pytest.raises(Halted):
+        client.metrics()
+    assert not answered.is_set()
+    answered.set()
+    client.once(lambda session: session.call(methods.GET_METRICS, pb.GetMetricsRequest(), last=True))
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,7 @@ class Client:
     def _open(self, address: str) -> tuple[Session, Master]:
         session = None
         try:
-            session = Session(address, self._settings.user, self._settings.auth)
+            session = Session(address, self._settings.user, self._settings.auth, self._watch.halt.is_set)
             info = session.call(GET_MASTER_INFO, pb.GetMasterInfoRequest(), HANDSHAKE_SECONDS).masterInfo
             if info.version and info.version.partition(".")[0] != "2":
                 raise StepError(

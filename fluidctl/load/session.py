@@ -14,10 +14,12 @@ import grpc
 from google.protobuf.message import Message
 
 from fluidctl.load import alluxio_pb2 as pb
+from fluidctl.load.errors import Halted
 from fluidctl.load.methods import AUTHENTICATE, Method, Request, Response
 
 CALL_SECONDS = 30.0  # for calls that the master answers from memory
 HANDSHAKE_SECONDS = 5.0
+_LOOK_SECONDS = 0.5  # how often a call that is not answered looks whether it is still wanted
 _OPTIONS = (
     ("grpc.max_receive_message_length", -1),  # 10,000 entries with long names pass Python's 4 MiB
     ("grpc.keepalive_time_ms", 60_000),  # the master permits one ping in 30 s
@@ -29,10 +31,14 @@ _OPTIONS = (
 
 
 class Session:
-    """A connection. ``auth`` is "simple", "nosasl", or "auto": SIMPLE, or none where the master has no such service."""
+    """A connection. ``auth`` is "simple", "nosasl", or "auto": SIMPLE, or none where the master has no such service.
 
-    def __init__(self, address: str, user: str, auth: str) -> None:
+    Once ``halted`` is true, calls with one answer end by Halted: a master that hangs would keep them to their deadline.
+    """
+
+    def __init__(self, address: str, user: str, auth: str, halted: Callable[[], bool] = lambda: False) -> None:
         self.address = address
+        self._halted = halted
         self._channel = grpc.insecure_channel(address, options=_OPTIONS)
         self._metadata: tuple[tuple[str, str], ...] = ()
         self._closing = threading.Event()
@@ -47,12 +53,22 @@ class Session:
             self.close()
             raise
 
-    def call(self, method: Method[Request, Response], request: Request, timeout: float | None = None) -> Response:
-        """Make a call with one answer; raise grpc.RpcError."""
-        stub: Callable[..., Response] = self._channel.unary_unary(
+    def call(
+        self, method: Method[Request, Response], request: Request, timeout: float | None = None, *, last: bool = False
+    ) -> Response:
+        """Make a call with one answer; raise grpc.RpcError, or Halted unless it is the ``last`` word of a step."""
+        stub: Any = self._channel.unary_unary(
             method.path, request_serializer=_serialize, response_deserializer=method.response.FromString
         )
-        return stub(request, timeout=CALL_SECONDS if timeout is None else timeout, metadata=self._metadata)
+        answer = stub.future(request, timeout=CALL_SECONDS if timeout is None else timeout, metadata=self._metadata)
+        while True:
+            try:
+                response: Response = answer.result(_LOOK_SECONDS)
+                return response
+            except grpc.FutureTimeoutError as error:
+                if self._halted() and not last:
+                    answer.cancel()
+                    raise Halted from error
 
     def stream(self, method: Method[Request, Response], request: Request) -> Iterator[Response]:
         """Make a call with a stream of answers and no deadline: a listing takes as long as its storage needs."""

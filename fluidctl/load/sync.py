@@ -70,7 +70,8 @@ class Sync:
 
     def __exit__(self, *_: object) -> None:
         for task in self._active:
-            self._cancel(task)
+            if not self._cancel(task):
+                break  # the master hangs, and a pod has 30 s to end
 
     def run(self, paths: Iterable[bytes], *, shallow: bool = False) -> list[Task]:
         """Sync these paths with all that is below, or if ``shallow`` with what is directly below.
@@ -133,13 +134,15 @@ class Sync:
             self._cancel(task)
             task.running = False
 
-    def _cancel(self, task: Task) -> None:
-        """Best effort, also while the step ends: one call, no repetition."""
+    def _cancel(self, task: Task) -> bool:
+        """Ask once, also while the step ends; return whether the master answered."""
         request = pb.CancelSyncMetadataRequest(taskGroupId=task.group)
         try:
-            self._client.once(lambda session: session.call(CANCEL_SYNC_METADATA, request, 5.0))
+            self._client.once(lambda session: session.call(CANCEL_SYNC_METADATA, request, 5.0, last=True))
         except grpc.RpcError as error:
             log.info("could not cancel the sync of %r: %s", task.path, error.code().name)
+            return error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED
+        return True
 
 
 def _reason(task: pb.SyncMetadataTask) -> str:
