@@ -367,4 +367,4 @@ def check(flow: Flow, name: str, loads: int = 1) -> None:
 def counted(found: Obj) -> Totals:
     """Return what the status says."""
     size = found["status"]["size"]
-    return Totals(size["files"], size["directories"], size["bytes"])
+    return Totals(*(size.get(name, 0) for name in ("files", "directories", "bytes")))  # a status leaves zeros out
