@@ -231,15 +231,14 @@ def test_a_step_that_is_told_to_end_waits_for_no_answer_of_a_master_that_hangs(
     client: Client, watch: Watch, master: AlluxioMaster
 ) -> None:
     """The call would last 30 s, as long as a pod has to end; the last word of a step is waited for."""
-    called, answered = threading.Event(), threading.Event()
+    answered = threading.Event()
 
     def hanging(request: Any, answer: Answer) -> Any:
-        called.set()
+        watch.terminate()
         answered.wait(20)
         return answer(request)
 
     intercept(master, methods.GET_METRICS, hanging)
-    threading.Thread(target=lambda: called.wait(20) and watch.terminate()).start()
     with pytest.raises(Halted):
         client.metrics()
     assert not answered.is_set()
