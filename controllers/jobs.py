@@ -111,7 +111,7 @@ def masters_and_path(obj: dict[str, Any]) -> tuple[tuple[str, ...], str]:
     notes = obj["metadata"].get("annotations") or {}
     try:
         masters = tuple(str(master) for master in json.loads(notes.get(MASTERS, "[]")))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):  # whoever may create pods may write anything here
         masters = ()
     return masters, notes.get(PATH, "/")
 
@@ -168,7 +168,8 @@ def _container(resources: dict[str, Any] | None, container: Container, config: C
         "name": CONTAINER,
         "image": container.image,
         "imagePullPolicy": "IfNotPresent",
-        "command": list(container.command),
+        # Kubernetes expands $(NAME) in a command, and $$ to $: a name in a path is to stay what it is.
+        "command": [word.replace("$", "$$") for word in container.command],
         "env": [{"name": name, "value": value} for name, value in container.environment],
         "resources": resources or defaults,
         "terminationMessagePath": RESULT_PATH,

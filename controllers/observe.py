@@ -144,7 +144,7 @@ class Observer:
         found = []
         for job in self._stores.jobs.items():
             pod = running.pop(job["metadata"]["uid"], None)
-            if pod or (not has_ended(job) and (_is_ours(job) or not job["spec"].get("suspend"))):
+            if pod or _is_in_line(job):
                 found.append(_candidate(job, released=bool(pod) or not job["spec"].get("suspend")))
         return found + [_candidate(pod, released=True) for pod in running.values()]
 
@@ -241,6 +241,12 @@ def _owners(obj: dict[str, Any]) -> list[str]:
 def _is_ours(job: dict[str, Any]) -> bool:
     """Whether the Dataset that the labels name owns the Job: a copy of its manifest has the labels, too."""
     return job["metadata"].get("labels", {}).get(DATASET_UID) in _owners(job)
+
+
+def _is_in_line(job: dict[str, Any]) -> bool:
+    """Whether a Job without a running pod may get one: not where anybody's finalizer holds it when it is deleted."""
+    over = has_ended(job) or "deletionTimestamp" in job["metadata"]
+    return not over and (_is_ours(job) or not job["spec"].get("suspend"))
 
 
 def _candidate(obj: dict[str, Any], *, released: bool) -> Candidate:

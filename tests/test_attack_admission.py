@@ -1,0 +1,57 @@
+"""Anybody may create Jobs and pods with our labels: what stands in them must not hold up the Jobs of others."""
+
+from typing import Any, cast
+
+import pytest
+
+from controllers.config import ControllerConfig
+from controllers.jobs import DATASET, DATASET_UID, MASTERS, PATH
+from controllers.observe import Observer, Stores
+from tests.builders import NOW
+
+
+def job(name: str, *, masters: str = '["m:19998"]', suspend: bool = True, **meta: Any) -> dict[str, Any]:
+    """A Job of the Dataset "d", as the API server shows it."""
+    return {
+        "metadata": {
+            "namespace": "default",
+            "name": name,
+            "uid": f"uid-{name}",
+            "resourceVersion": "1",
+            "labels": {DATASET: "d", DATASET_UID: "uid-d"},
+            "annotations": {MASTERS: masters, PATH: "/"},
+            "ownerReferences": [{"kind": "Dataset", "name": "d", "uid": "uid-d"}],
+            **meta,
+        },
+        "spec": {"suspend": suspend},
+        "status": {},
+    }
+
+
+def in_line(*jobs: dict[str, Any]) -> set[str]:
+    """Return the names of the Jobs that count for admission."""
+    stores = Stores.of(())
+    stores.jobs.replace(jobs, "1")
+    observer = Observer(
+        stores,
+        cast(Any, None),
+        ControllerConfig(),
+        now=lambda: NOW,
+        snapshot=lambda address: None,
+        progress=lambda key: None,
+        line=lambda name: "",
+    )
+    return {candidate.name.removeprefix("default/") for candidate in observer.candidates()}
+
+
+@pytest.mark.parametrize("masters", ["[" * 100_000, "9" * 5_000, "null", "{", "[[1]]", '"m"'])
+def test_no_annotation_ends_the_turns_of_everybody(masters: str) -> None:
+    """One pass looks at the Jobs of all tenants: it may not fail by what one of them has written."""
+    assert "good" in in_line(job("odd", masters=masters, suspend=False), job("good"))
+
+
+def test_a_job_that_a_finalizer_holds_keeps_no_place() -> None:
+    """A deleted Job gets no pod any more; whose finalizer it has may hold it for ever."""
+    held: dict[str, Any] = {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["example.org/mine"]}
+
+    assert in_line(job("held", suspend=False, **held), job("waiting-held", **held), job("good")) == {"good"}
