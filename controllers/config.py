@@ -37,7 +37,7 @@ class ControllerConfig:
     context: str = ""
     namespaces: tuple[str, ...] = ()  # empty: all
     selector: str = ""  # label selector on Datasets
-    only: str = ""  # "namespace/name": handle this Dataset alone, without a Lease (debugging)
+    only: str = ""  # "namespace/name": handle this Dataset alone (debugging)
     workers: int = 16
     loads_per_master: int = 4
     global_loads: int = 0  # 0: no limit
@@ -52,7 +52,7 @@ class ControllerConfig:
     volume: VolumeProfile = field(default_factory=VolumeProfile)
     leader_elect: bool = True
     lease_name: str = "fluidctl"
-    lease_namespace: str = ""  # empty: the pod's own, else "default"
+    lease_namespace: str = ""  # empty: the pod's own; outside of the cluster that of manifests/
     identity: str = ""  # empty: hostname and a random part
     metrics_bind: str = "0.0.0.0:8080"  # empty: none
     health_bind: str = "0.0.0.0:8081"

@@ -44,6 +44,8 @@ from workqueue import Lane, SystemClock, WorkQueue
 logger = logging.getLogger(__name__)
 
 COMPONENT = "data.fluid.io/fluidctl"
+#: The namespace of manifests/.
+INSTALLED_IN = "fluidctl-system"
 SYNC_SECONDS = 120.0
 #: An informer from which nothing was heard for so long is wedged: bookmarks and ends of streams come more often.
 SILENT_SECONDS = 900.0
@@ -114,7 +116,7 @@ class Controller:
             total_paths=self._total_paths,
             interval=config.progress_seconds,
         )
-        self._elector = self._make_elector(identity) if config.leader_elect and not config.only else None
+        self._elector = self._make_elector(identity) if config.leader_elect else None
         self._reconciler = self._make_reconciler()
         self._workers = Workers(
             self._queue, self._reconciler.process, self._metrics.controller("dataset", config.workers), config.workers
@@ -157,9 +159,9 @@ class Controller:
             server.start()
 
     def _check_cluster(self) -> None:
-        namespace = self._config.namespaces[0] if self._config.namespaces else None
         try:
-            self._cluster.list_page(DATASETS, namespace, limit=1)
+            for namespace in self._config.namespaces or (None,):
+                self._cluster.list_page(DATASETS, namespace, self._config.selector, limit=1)
         except NotFound as error:
             text = f"the cluster {self._cluster.host} does not know the kind Dataset: install the CRDs first"
             raise CrdsMissingError(text) from error
@@ -222,7 +224,7 @@ class Controller:
     def _make_elector(self, identity: str) -> LeaderElector:
         return LeaderElector(
             self._cluster,
-            self._config.lease_namespace or self._cluster.default_namespace,
+            self._lease_namespace(),
             self._config.lease_name,
             identity,
             clock=self._clock,
@@ -231,6 +233,11 @@ class Controller:
             on_stopped=self._lost,
             on_other=self._stand_by,
         )
+
+    def _lease_namespace(self) -> str:
+        """A controller on a laptop must meet the one in the cluster at the same Lease, or two would lead."""
+        own = self._cluster.default_namespace if self._cluster.in_cluster else INSTALLED_IN
+        return self._config.lease_namespace or own
 
     def _make_reconciler(self) -> Reconciler:
         observer = Observer(

@@ -58,7 +58,7 @@ class _Pod:
                 log.write(f"{error}\n".encode())
 
     def _argv(self, container: Obj) -> list[str]:
-        args = [*container.get("command", ()), *container.get("args", ())]
+        args = [word.replace("$$", "$") for word in (*container.get("command", ()), *container.get("args", ()))]
         places = {each["mountPath"]: self.directory / each["name"] for each in container.get("volumeMounts", ())}
         places = {path: place for path, place in places.items() if path != "/tmp"}
         for place in places.values():

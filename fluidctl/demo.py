@@ -103,7 +103,12 @@ def embedded(source: Path, work: Path) -> Iterator[Stage]:
     except ImportError as error:  # it is never in the image of the controller
         raise Failure(Code.FAILED, f"the demo needs a checkout of the source with its tools: {error}") from error
     with DevCluster(source, [yaml.safe_load(text) for _, text in render()], work) as cluster:
-        yield Stage(cluster.kubeconfig, [f"--kubeconfig={cluster.kubeconfig}"], cluster.masters, cluster.web_port)
+        yield Stage(
+            cluster.kubeconfig,
+            [f"--kubeconfig={cluster.kubeconfig}", "--lease-namespace=default"],
+            cluster.masters,
+            cluster.web_port,
+        )
 
 
 @contextmanager

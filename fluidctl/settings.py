@@ -33,7 +33,7 @@ _HELP = {
     "volume": "YAML file with driver, attributes and mountOptions of the volumes. Default: Alluxio's CSI driver.",
     "leader_elect": "Take part in leader election. Without it there must be one controller only.",
     "lease_name": "Name of the Lease.",
-    "lease_namespace": "Namespace of the Lease. Default: the pod's own, else default.",
+    "lease_namespace": "Namespace of the Lease; it must exist. Default: the pod's own, from a laptop fluidctl-system.",
     "identity": "Name of this process in the Lease. Default: the host's name and a random part.",
     "metrics_bind": "HOST:PORT of /metrics; empty: none.",
     "health_bind": "HOST:PORT of /healthz and /readyz; empty: none.",

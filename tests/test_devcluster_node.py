@@ -106,7 +106,7 @@ def test_an_exit_code_fails_the_job(api: Cluster, name: str) -> None:
 
 
 def test_a_signal_is_128_and_its_number(api: Cluster, name: str) -> None:
-    start(api, name, "kill -9 $$")
+    start(api, name, "kill -9 $$$$")
 
     assert ended(api, name)["exitCode"] == 137
 
@@ -175,7 +175,7 @@ def test_a_deleted_pod_gets_sigterm_and_its_last_words_are_kept(api: Cluster, na
 
 
 def test_a_pod_that_ignores_sigterm_is_killed_after_its_grace(api: Cluster, name: str, running: DevCluster) -> None:
-    start(api, name, "trap '' TERM; echo $$ ready; while :; do sleep 0.05; done", grace=1)
+    start(api, name, "trap '' TERM; echo $$$$ ready; while :; do sleep 0.05; done", grace=1)
     pod = started(api, name, running)
     pid = int(api.pod_log(SPACE, pod["metadata"]["name"]).split()[0])
     begin = time.monotonic()
@@ -241,7 +241,7 @@ def test_children_left_behind_by_a_process_go_with_it(api: Cluster, name: str) -
 
 def test_nothing_that_was_started_outlives_the_cluster(tmp_path: Path) -> None:
     with DevCluster(None, [], tmp_path) as cluster:
-        start(cluster.cluster, "sleeper", "trap '' TERM; echo $$ ready; while :; do sleep 0.05; done")
+        start(cluster.cluster, "sleeper", "trap '' TERM; echo $$$$ ready; while :; do sleep 0.05; done")
         pod = started(cluster.cluster, "sleeper", cluster)
         pid = int(cluster.cluster.pod_log(SPACE, pod["metadata"]["name"]).split()[0])
         assert is_alive(pid)

@@ -9,6 +9,7 @@ import pytest
 from controllers.api.cli_result import cli_container_command, cli_environment, parse_cli_message
 from controllers.api.command import RESULT_PATH, SPILL_PATH
 from controllers.api.result import Result, Totals
+from controllers.api.spelling import decode
 from controllers.config import ControllerConfig
 from controllers.dataset import JobState, decide
 from controllers.decision import CreateJob
@@ -275,3 +276,18 @@ def test_argv_of_the_size_job_carries_the_evidence_of_the_load() -> None:
 
     assert container["command"][:2] == ["fluidctl", "size"]
     assert '--evidence={"x": 1}' in container["command"]
+
+
+@pytest.mark.parametrize("loader", ["Grpc", "AlluxioCLI"])
+def test_a_path_reaches_the_container_as_it_is_whatever_it_holds(loader: str) -> None:
+    """Kubernetes expands $(NAME) and $$, our argv spells % as %25: both are undone on the way."""
+    path = "/a$(HOME)/$$/100%/b c"
+    (container,) = created(path=path, spec=spec(load={"loader": loader}))["spec"]["template"]["spec"]["containers"]
+    words = [word.replace("$$", "$") for word in container["command"]]
+
+    if loader == "AlluxioCLI":
+        assert path in words
+    else:
+        (given,) = (word.removeprefix("--path=") for word in words if word.startswith("--path="))
+        assert decode(given).decode() == path
+    assert all(not re.search(r"(?<!\$)(\$\$)*\$\(", word) for word in container["command"])

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from controllers.api.dataset import DatasetSpec, MountSpec, SpecError
+from controllers.api.dataset import DatasetSpec, Loader, MountSpec, SpecError
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.")
 _PASSWORD = re.compile(r"[^/]*://[^/@]*:[^/@]*@")
@@ -134,6 +134,8 @@ def _alluxio_problems(spec: DatasetSpec, limits: Limits) -> Iterator[str]:
             yield f"{where} {address!r} is not among the hosts of --allowed-masters: ask the administrator to add it"
     if problem := _absolute_path_problem(spec.alluxio.dataset_path):
         yield f"spec.alluxio.datasetPath {problem}"
+    if spec.load.loader is Loader.ALLUXIO_CLI and "*" in spec.alluxio.dataset_path:
+        yield "spec.alluxio.datasetPath holds a *, which Alluxio's shell expands: set spec.load.loader: Grpc"
 
 
 def _restore_problems(spec: DatasetSpec) -> Iterator[str]:

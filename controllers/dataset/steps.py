@@ -21,6 +21,7 @@ from controllers.api.dataset import (
     printable_bytes,
 )
 from controllers.api.result import Exit, Result, describe
+from controllers.api.spelling import encode
 from controllers.api.times import epoch, rfc3339
 from controllers.dataset.seen import LOAD, NOT_POLLED, SIZE, JobState, JobView, Observed
 from controllers.decision import Child, CreateJob
@@ -320,7 +321,7 @@ def _container(seen: Observed, spec: DatasetSpec, step: str) -> Container:
 
 
 def _cli_container(seen: Observed) -> Container:
-    command = cli_container_command(seen.path, RESULT_PATH)
+    command = cli_container_command(encode(seen.path.encode()), RESULT_PATH)
     environment = tuple(cli_environment(seen.masters).items())
     return Container(tuple(command), seen.config.alluxio_image, seen.config.alluxio_memory, environment)
 
@@ -331,8 +332,8 @@ def _command(seen: Observed, spec: DatasetSpec, step: str) -> StepCommand:
     return StepCommand(
         step=step,
         masters=seen.masters,
-        path=seen.path,
-        mounts=tuple(Mount(spec.alluxio_path(mount), mount.mount_point) for mount in spec.mounts),
+        path=encode(seen.path.encode()),
+        mounts=tuple(Mount(encode(spec.alluxio_path(mount).encode()), mount.mount_point) for mount in spec.mounts),
         parallelism=spec.load.parallelism,
         no_progress_seconds=spec.load.no_progress_seconds,
         directories=() if step != LOAD or whole else load.failed_directories,

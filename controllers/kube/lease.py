@@ -125,7 +125,7 @@ class LeaderElector:
             held = self._renew() or self._acquire()
         except KubeError as error:
             # Nothing is known: go on until the deadline.
-            self._say(logging.WARNING, f"the Lease {self._namespace}/{self._name}: {error.message}")
+            self._say(f"the Lease {self._namespace}/{self._name} cannot be had: {error.message}")
             held = self._renewed is not None and self._clock.monotonic() - self._renewed[0] < self._renew_deadline
         if not held:
             self._renewed = None
@@ -154,10 +154,10 @@ class LeaderElector:
                 return False
         return False
 
-    def _say(self, level: int, text: str) -> None:
-        """Log what changed; the same again, every two seconds, is no news."""
+    def _say(self, text: str) -> None:
+        """Log what went wrong; the same again, every two seconds, is no news."""
         if text != self._said:
-            logger.log(level, "%s", text)
+            logger.warning("%s", text)
         self._said = text
 
     def _renew(self) -> bool:
@@ -185,8 +185,6 @@ class LeaderElector:
             return self._create({**spec, "acquireTime": now, "leaseTransitions": 0})
         if self.holder != self._identity:
             if self.holder and self._clock.monotonic() < self._seen_at + self._duration():
-                where = f"{self._namespace}/{self._name}"
-                self._say(logging.INFO, f"standing by: {self.holder} holds the Lease {where}")
                 return False
             transitions = self._lease["spec"].get("leaseTransitions") or 0
             spec |= {"acquireTime": now, "leaseTransitions": transitions + 1}
