@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from controllers.api.conditions import AVAILABLE, READY, STALLED
-from controllers.api.dataset import parse_spec, parse_status
+from controllers.api.dataset import Phase, parse_spec, parse_status
 from controllers.decision import ADMISSION, Key
 from controllers.kube.resources import DATASETS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
 from tests.simulation import NAMESPACES, WATCHED, Crash, Process, Step, World, history
@@ -100,9 +100,9 @@ def judge(world: World) -> None:
             continue
         holds(reason, f"{name} was never looked at")
         if ready.get("status") != "True":
-            explained = reason in ("Suspended", "InvalidSpec", "VolumeOutdated", *CONFLICTS)
+            explained = reason in ("Suspended", "InvalidSpec", "VolumeOutdated", "VolumeDeleted", *CONFLICTS)
             explained = explained or (reason == "LoadedUnverified" and world.laws.unproved(obj))
-            known = explained and (stalled.get("status") == "True" or reason in CONFLICTS or reason == "VolumeOutdated")
+            known = explained and (stalled.get("status") == "True" or parse_status(obj).phase == Phase.READY)
             holds(known, f"{name} stands still for no reason: {parse_status(obj).phase} {ready}")
     left = world.laws.leftovers()
     holds(not left, f"children of Datasets that are gone are left behind: {left}")
@@ -119,7 +119,7 @@ def mend(world: World) -> bool:
     for obj in world.datasets():
         reasons = {condition(obj, READY).get("reason"), condition(obj, AVAILABLE).get("reason")}
         key = obj["metadata"]["namespace"], obj["metadata"]["name"]
-        if "VolumeOutdated" in reasons and world.store.find(str(PERSISTENTVOLUMECLAIMS), *key):
+        if reasons & {"VolumeOutdated", "VolumeDeleted"} and world.store.find(str(PERSISTENTVOLUMECLAIMS), *key):
             world.store.delete(str(PERSISTENTVOLUMECLAIMS), *key)
             done = True
         if reasons & set(CONFLICTS):

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from controllers.api.conditions import AVAILABLE, READY
+from controllers.api.conditions import READY, STALLED
+from controllers.jobs import job_name
 from controllers.kube.resources import DATASETS, JOBS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
-from tests.simulation import World
-from tests.simulation_end import come_to_rest, judge, quiesce
+from tests.simulation import WATCHED, World
+from tests.simulation_end import come_to_rest, judge
 from tests.world import condition
 
 CLAIMS, VOLUMES = str(PERSISTENTVOLUMECLAIMS), str(PERSISTENTVOLUMES)
@@ -52,10 +53,52 @@ def test_a_master_is_the_same_however_its_name_is_written(world: World) -> None:
     judge(world)
 
 
+def test_a_claim_deleted_by_hand_comes_back_and_is_bound(world: World) -> None:
+    """A volume that lost its claim takes no other one, so both are made anew, without anybody's help."""
+    world.store.delete(CLAIMS, "default", "one")
+    come_to_rest(world)
+    assert condition(world.datasets()[0], READY)["status"] == "True"
+    assert world.store.get(CLAIMS, "default", "one")["status"]["phase"] == "Bound"
+
+
+def test_who_deletes_a_volume_by_hand_reads_that_its_claim_keeps_it(world: World) -> None:
+    """The volume stays in deletion as long as the claim is there; after the claim both are made anew."""
+    (volume,) = world.store.page(VOLUMES).items
+    world.store.delete(VOLUMES, "", volume["metadata"]["name"])
+    come_to_rest(world)
+    ready = condition(world.datasets()[0], READY)
+    assert ready["status"] == "False"
+    assert "delete claim one" in ready["message"]
+    world.store.delete(CLAIMS, "default", "one")
+    come_to_rest(world)
+    assert condition(world.datasets()[0], READY)["status"] == "True"
+
+
+def test_a_dataset_whose_finalizer_was_torn_off_leaves_nothing_behind(world: World) -> None:
+    """The controller was awake and saw it go; it does not take a restart to sweep the volume and the claim."""
+    world.store.patch(str(DATASETS), "default", "one", {"metadata": {"finalizers": None}})
+    world.store.delete(str(DATASETS), "default", "one")
+    come_to_rest(world)
+    assert not world.laws.leftovers()
+
+
+def test_a_name_that_somebody_else_holds_is_a_stall_not_work_under_way() -> None:
+    """kubectl wait, Argo CD and Flux need not wait for a Job that a person has to make room for."""
+    world = World()
+    uid = world.apply("default", "one", spec())["metadata"]["uid"]
+    name, template = job_name("one", uid, "load", 1, 1), {"metadata": {}, "spec": {"containers": []}}
+    foreign = {"metadata": {"name": name}, "spec": {"suspend": True, "template": template}}
+    world.store.create(str(JOBS), "default", foreign)
+    come_to_rest(world)
+    stalled = condition(world.datasets()[0], STALLED)
+    assert (stalled["status"], stalled["reason"]) == ("True", "JobConflict")
+    world.store.delete(str(JOBS), "default", name)
+    come_to_rest(world)
+    assert condition(world.datasets()[0], READY)["status"] == "True"
+
+
 def quiesce_once(world: World) -> None:
     """Let the controller see everything and make its passes once."""
-    from tests.simulation import WATCHED
-
     assert world.leader
     for resource in WATCHED:
         world.leader.deliver(resource, 1000)
@@ -63,6 +106,3 @@ def quiesce_once(world: World) -> None:
         world.leader.poll(address)
     for key in world.leader.due():
         world.leader.reconcile(key)
-
-
-__all__ = ["AVAILABLE", "CLAIMS", "DATASETS", "READY", "VOLUMES", "condition", "quiesce"]

@@ -89,7 +89,7 @@ def _finish(seen: Observed, status: DatasetStatus, spec: DatasetSpec) -> Step:
         return Step(status.model_copy(update={"phase": _not_ready(status)}), "LoadedUnverified", text, stalled=True)
     usable, reason, message = volume.available(seen, status, spec)
     if usable != TRUE and status.phase != Phase.READY:
-        stalled = reason in ("ClaimConflict", "VolumeConflict", "VolumeOutdated")
+        stalled = reason in ("ClaimConflict", "VolumeConflict", "VolumeOutdated", "VolumeDeleted")
         waiting = status.model_copy(update={"phase": Phase.SIZING})
         return Step(waiting, reason, message, stalled=stalled, requeue_after=60.0)
     return Step(status.model_copy(update={"phase": Phase.READY}), "Ready", message)

@@ -61,6 +61,8 @@ class VolumeView:
     name: str = ""
     uid: str = ""
     bound: bool = False
+    claimed: bool = False  # of a volume: it has been bound; it takes no other claim, not even one of the same name
+    released: bool = False  # of a volume: the claim that it was bound to is gone, for good
     fits: bool = True  # what Kubernetes never lets change is what the spec asks for
     deleting: bool = False
 

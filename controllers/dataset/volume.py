@@ -27,17 +27,17 @@ def due(status: DatasetStatus, spec: DatasetSpec) -> bool:
 
 
 def children(seen: Observed, status: DatasetStatus, spec: DatasetSpec) -> tuple[Child, ...]:
-    """Return what is to be created; a PV that no longer fits is made anew as soon as nobody holds its claim."""
+    """Return what is to be created. A PV that no longer fits, or whose claim was deleted, is made anew without one."""
     if not due(status, spec):
         return ()
-    meta, wanted = seen.meta, []
-    if seen.volume.uid and not seen.volume.fits and not seen.claim.uid and not seen.volume.deleting:
-        return (DeleteVolume(VOLUME, seen.volume.name, seen.volume.uid),)
-    if not seen.volume.uid:
+    meta, volume, wanted = seen.meta, seen.volume, []
+    if volume.uid and not seen.claim.uid and not volume.deleting and (volume.released or not volume.fits):
+        return (DeleteVolume(VOLUME, volume.name, volume.uid),)
+    if not volume.uid:
         source = csi_source(seen.masters, seen.path, meta.uid, seen.config.volume)
         body = persistent_volume(meta.namespace, meta.name, meta.uid, spec, source, seen.config.volume)
         wanted.append(CreateVolume(VOLUME, body))
-    if not seen.claim.uid and not (seen.volume.uid and not seen.volume.fits):
+    if not seen.claim.uid and not (volume.deleting or volume.claimed or not volume.fits):
         wanted.append(CreateVolume(CLAIM, persistent_volume_claim(meta.namespace, meta.name, meta.uid, spec)))
     return tuple(wanted)
 
@@ -48,8 +48,15 @@ def available(seen: Observed, status: DatasetStatus, spec: DatasetSpec) -> tuple
         if status.load.completion_time:
             return TRUE, "VolumeDisabled", "the metadata is loaded; spec.volume.enabled is false, so there is no volume"
         return FALSE, "NotLoaded", "the metadata is not loaded yet"
-    if seen.volume.deleting or seen.claim.deleting:
-        return FALSE, "VolumeDeleted", f"claim {seen.meta.name} or its volume was deleted and is made anew when gone"
+    if seen.claim.deleting:
+        return (
+            FALSE,
+            "ClaimDeleted",
+            f"claim {seen.meta.name} was deleted; it is made anew when no pod uses it any more",
+        )
+    if seen.volume.deleting:
+        text = f"volume {seen.volume.name} was deleted: delete claim {seen.meta.name} too, both are made anew"
+        return FALSE, "VolumeDeleted", text
     if not seen.volume.uid and not seen.claim.uid and not due(status, spec):
         return FALSE, "NotLoaded", "PV and PVC are published when the metadata is loaded"
     if seen.problem is not None and seen.problem.reason in ("VolumeConflict", "ClaimConflict"):
@@ -78,6 +85,8 @@ def view(found: dict[str, Any] | None, wanted: dict[str, Any]) -> VolumeView:
         name=meta["name"],
         uid=meta["uid"],
         bound=found.get("status", {}).get("phase") == "Bound",
+        claimed="uid" in (spec.get("claimRef") or {}),
+        released=found.get("status", {}).get("phase") == "Released",
         fits=same,
         deleting="deletionTimestamp" in meta,
     )
