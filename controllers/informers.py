@@ -12,6 +12,7 @@ from controllers.kube.reflector import Reflector
 from controllers.kube.resources import DATASETS, JOBS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS
 from controllers.kube.store import Change, ChangeKind
 from controllers.observe import Stores, key_of
+from controllers.volumes import volume_name
 from workqueue import Clock, Lane
 
 Enqueue = Callable[[Key, Lane], None]
@@ -24,8 +25,11 @@ class Wakes:
         self._stores, self._enqueue, self._only = stores, enqueue, only
 
     def dataset(self, change: Change) -> None:
-        """A Dataset wakes itself."""
+        """A Dataset wakes itself; one that is gone may have left a volume, if its finalizer was torn off."""
         self._wake(key_of(change.obj), change)
+        name = volume_name(change.obj["metadata"]["uid"])
+        if not self._only and change.kind is ChangeKind.DELETED and self._stores.volumes.get("", name):
+            self._enqueue(Key(ORPHAN, "", name), Lane.BULK)
 
     def child(self, change: Change) -> None:
         """A child wakes its Dataset, found by uid: the label with its name may be cut."""
