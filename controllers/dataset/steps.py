@@ -106,7 +106,8 @@ def _start(seen: Observed, spec: DatasetSpec, step: str) -> Step:
     reason, text = "JobCreated", f"created Job {_name(seen, step)}"
     if seen.problem is not None:  # the last try was refused; what is claimed is what was seen
         reason, text = seen.problem.reason, seen.problem.message
-    return Step(status, reason, text, children=(CreateJob(_job(replace(seen, status=status), spec, step)),))
+    made = (CreateJob(_job(replace(seen, status=status), spec, step)),)
+    return Step(status, reason, text, children=made, stalled=seen.problem is not None)
 
 
 def retry_at(mine: LoadStatus | SizeStatus, now: float) -> float:
