@@ -105,7 +105,7 @@ class Reconciler:
         try:
             self._applier.apply(obj, decision)
         except Refused as refused:
-            return self._refused(key, refused.problem)
+            return self._refused(key, refused.problem, seen.now)
         if self._problems.pop(key, None):
             self._enqueue(key)  # it is no longer refused: say so
         if decision.status is not None:
@@ -115,12 +115,11 @@ class Reconciler:
             Outcome("success") if decision.requeue_after is None else Outcome("requeue_after", decision.requeue_after)
         )
 
-    def _refused(self, key: Key, problem: Problem) -> Outcome:
-        now = time.monotonic()
+    def _refused(self, key: Key, problem: Problem, now: float) -> Outcome:
         known, since = self._problems.get(key, (None, now))
         # Other words replace the first ones only at the next try: a webhook may put a number into each of its answers,
         # and every write of a status wakes the Dataset again.
-        if known is None or (known != problem and now - since > REFUSED_SECONDS / 2):
+        if known is None or (known != problem and abs(now - since) > REFUSED_SECONDS / 2):
             logger.warning("refused: %s", problem.message, extra={"reason": problem.reason})
             self._problems[key] = problem, now
             self._enqueue(key)  # at once, so that the next pass writes it into the status
