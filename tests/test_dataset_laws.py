@@ -368,3 +368,13 @@ def _names(decision: Decision) -> set[str]:
         name = child.body["metadata"]["name"] if isinstance(child, CreateJob | CreateVolume) else child.name
         names.add(f"{type(child).__name__} {name}")
     return names
+
+
+def test_a_job_whose_pod_is_gone_says_so_and_not_that_a_limit_was_reached() -> None:
+    """Kubernetes says BackoffLimitExceeded of every pod that failed; one deleted by hand has no last words."""
+    words = {"failure": "BackoffLimitExceeded", "failure_message": "Job has reached the specified backoff limit"}
+    seen = observed(status=at(Phase.LOADING_METADATA), jobs=(job(LOAD, JobState.FAILED, **words),))
+    status = decide(seen).status
+    assert status is not None
+    assert status.load.last_reason == "JobFailed"
+    assert "is gone: deleted by hand" in status.load.last_error

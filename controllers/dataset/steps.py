@@ -33,8 +33,9 @@ RETRY_BASE, RETRY_CAP = 10.0, 300.0
 UNREACHABLE_DELAY = 30.0
 #: A Failed dataset is tried again by itself once an hour: what was wrong may have been mended outside of Kubernetes.
 PROBE_SECONDS = 3600.0
-#: Job and pod come by two watches: how long the pod's last words may lag behind the Job's end.
-RESULT_GRACE = 30.0
+#: Job and pod come by two watches: how long the pod's last words may lag behind the Job's end. Whoever deletes a pod by
+#: hand waits as long, because its last words go with it.
+RESULT_GRACE = 10.0
 #: So far may the clocks of two controllers differ, in seconds.
 CLOCK_SKEW = 60.0
 
@@ -207,13 +208,16 @@ def _sized(status: DatasetStatus, result: Result, ended: str) -> DatasetStatus:
 
 
 def _failed_job(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> Step:
-    if job.exit_code is None and job.failure != "DeadlineExceeded":
+    lost = job.exit_code is None and job.failure != "DeadlineExceeded"
+    if lost:
         lag = (job.finished or seen.now) + RESULT_GRACE - seen.now
         if lag > 0:
             return Step(seen.status, "ReadingResult", f"Job {job.name} has failed; reading why", requeue_after=lag)
     reason, permanent = describe(job.exit_code) if job.exit_code else (job.failure or "JobFailed", False)
     text = job.failure_message or f"Job {job.name} failed"
-    if job.oom_killed:
+    if lost:  # Kubernetes only says that a limit of failures was reached
+        reason, text = "JobFailed", f"the pod of Job {job.name} is gone: deleted by hand, or lost with its node"
+    elif job.oom_killed:
         reason, text = "OOMKilled", f"pod {job.pod} ran out of memory: raise spec.load.podTemplate.resources"
     elif job.result is not None:
         reason, text = job.result.reason or reason, job.result.message or text
