@@ -10,9 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
-
-from controllers.api.crd import render
+from controllers.api.crd import KINDS, definition
 from controllers.config import ControllerConfig
 from controllers.jobs import DATASET
 from controllers.kube.client import Cluster
@@ -32,6 +30,7 @@ from devcluster import DevCluster
 from workqueue import SystemClock
 
 Obj = dict[str, Any]
+CRDS = [definition(kind) for kind in KINDS]
 WATCHED = (DATASETS, JOBS, PODS, PERSISTENTVOLUMES, PERSISTENTVOLUMECLAIMS)
 
 
@@ -151,8 +150,7 @@ class World(Sight, AbstractContextManager["World"]):
 
     def __init__(self, directory: Path, work: Path, config: ControllerConfig | None = None, **behaviour: Any) -> None:
         work.mkdir(exist_ok=True)
-        crds = [yaml.safe_load(text) for _, text in render()]
-        self.data, self.dev = directory, DevCluster(directory, crds, work, **behaviour)
+        self.data, self.dev = directory, DevCluster(directory, CRDS, work, **behaviour)
         self._config = replace(
             config or ControllerConfig(),
             kubeconfig=str(self.dev.kubeconfig),

@@ -77,7 +77,7 @@ class MasterStatus(Model):
 
 
 class ProgressStatus(Model):
-    """How far the running step is; written at most every 30 seconds."""
+    """How far the running step is; written every 30 seconds, more often at first."""
 
     step: Text = Field(default="", description="load or size.")
     files: Count = Field(default=0, description="Files so far.")

@@ -5,12 +5,13 @@ from controllers.api.conditions import FALSE, TRUE, UNKNOWN, Condition
 from controllers.api.dataset import DatasetSpec, DatasetStatus, Loader, Phase, ProgressStatus, VolumeStatus
 from controllers.api.times import epoch, rfc3339
 from controllers.dataset import volume
-from controllers.dataset.seen import Observed
+from controllers.dataset.seen import LOAD, Observed
 from controllers.dataset.steps import Step, current
 from controllers.decision import Event
 
-#: A status is written for progress alone at most so often, in seconds.
-PROGRESS_EVERY = 30.0
+#: A status is written for progress alone at most so often, in seconds: at first after a third of what has passed
+# (people  watch the beginning), then every half minute.
+PROGRESS_EVERY = (2.0, 30.0)
 
 
 def finished(seen: Observed, step: Step, spec: DatasetSpec | None) -> DatasetStatus:
@@ -104,10 +105,9 @@ def _progress(seen: Observed, status: DatasetStatus) -> ProgressStatus:
     step, old = current(status), seen.status.progress
     if not step or seen.progress is None or seen.progress.progress.step != step:
         return old if step and old.step == step else ProgressStatus()
-    last = epoch(old.update_time) if old.step == step else None
-    if last is not None and seen.progress.time - last < PROGRESS_EVERY:
-        return old
-    new = seen.progress.progress
+    new, last = seen.progress.progress, epoch(old.update_time) if old.step == step else None
+    if not new.files or (last is not None and seen.progress.time - last < _pause(status, last)):
+        return old if old.step == step else ProgressStatus()
     done = f" ({100 * new.files // new.total} %)" if new.total else ""
     return ProgressStatus(
         step=step,
@@ -116,7 +116,7 @@ def _progress(seen: Observed, status: DatasetStatus) -> ProgressStatus:
         bytes=new.bytes,
         total=new.total,
         files_per_second=int(new.files_per_second),
-        message=new.message or f"{new.files:,} files{done}, {new.files_per_second:,.0f}/s",
+        message=f"{new.files:,} files{done}, {new.files_per_second:,.0f}/s{new.message and ': ' + new.message}",
         update_time=rfc3339(seen.progress.time),
     )
 
@@ -128,7 +128,14 @@ def progress_due(seen: Observed, status: DatasetStatus) -> float | None:
         return None
     if seen.progress.progress.files == status.progress.files:
         return None
-    return max(1.0, last + PROGRESS_EVERY - seen.now)
+    return max(1.0, last + _pause(status, last) - seen.now)
+
+
+def _pause(status: DatasetStatus, last: float) -> float:
+    """Return for how long the progress of ``last`` is good enough."""
+    mine = status.load if current(status) == LOAD else status.size
+    least, most = PROGRESS_EVERY
+    return min(most, max(least, (last - (epoch(mine.start_time) or last)) / 3))
 
 
 def events(old: DatasetStatus, new: DatasetStatus) -> tuple[Event, ...]:
