@@ -6,7 +6,7 @@ Flags are derived from the fields, so that a new setting is one field and one li
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ _HELP = {
 }
 #: Where the flag does not follow from the field's name.
 _FLAGS = {"volume": "volume-profile"}
+_MOST = 1e8
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,19 @@ def _read(setting: Setting, value: Any) -> Any:
 
 
 def _at_least(least: float) -> Callable[[Any], str]:
-    return lambda value: "" if value >= least else f"must be at least {least:g}, not {value:g}"
+    # No wait of Python's takes more than some centuries, "inf" least of all; nan is nothing at all.
+    return lambda value: "" if least <= value <= _MOST else f"must be from {least:g} to {_MOST:g}, not {value:g}"
+
+
+def _masters(values: tuple[str, ...]) -> str:
+    """A mistyped CIDR would be taken for a suffix of host names, and silently fit nobody."""
+    try:
+        for value in values:
+            if "/" in value or ":" in value:
+                ip_network(value, strict=False)
+    except ValueError as error:
+        return f"must be host suffixes and CIDRs: {error}"
+    return ""
 
 
 def _one_of(*words: str) -> Callable[[Any], str]:
@@ -140,6 +153,7 @@ def _volume(path: str) -> VolumeProfile:
 
 _CHECKS: dict[str, Callable[[Any], str]] = {
     "only": _only,
+    "allowed_masters": _masters,
     "workers": _at_least(1),
     "loads_per_master": _at_least(1),
     "global_loads": _at_least(0),

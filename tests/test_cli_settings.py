@@ -1,5 +1,6 @@
 """The flags of the controller: every field of ControllerConfig has one, and a wrong value is named by its flag."""
 
+import math
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,9 @@ def test_an_address_to_listen_on_may_be_of_either_family_or_empty(bind: str) -> 
         ("cache_poll_seconds", 0.5),
         ("progress_seconds", 0.0),
         ("grace_seconds", -1.0),
+        ("grace_seconds", math.inf),
+        ("resync_seconds", math.nan),
+        ("allowed_masters", "alluxio.svc,10.0.0.0/99"),
         ("metrics_bind", "8080"),
         ("metrics_bind", "127.0.0.1:http"),
         ("health_bind", "127.0.0.1:65536"),
