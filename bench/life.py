@@ -140,7 +140,9 @@ def writes(entries: Iterable[dict[str, Any]]) -> Counter[str]:
         if entry["user"]["username"] != f"system:serviceaccount:{SYSTEM_NAMESPACE}:{SERVICE_ACCOUNT}":
             continue
         if ref.get("resource") != "leases":
-            found[f"{entry['verb']} {'/'.join(filter(None, (ref.get('resource'), ref.get('subresource'))))}"] += 1
+            what = "/".join(filter(None, (ref.get("resource"), ref.get("subresource"))))
+            code = entry["responseStatus"]["code"]
+            found[f"{entry['verb']} {what}" + (f" (answered {code})" if code >= 400 else "")] += 1
     return found
 
 
