@@ -59,9 +59,9 @@ class Applier:
         except NotFound:
             pass  # as it should be for an orphan
         self._guard()
-        for found in self._stores.claims.by_index("dataset", uid):
-            meta = found["metadata"]
-            self._delete(PERSISTENTVOLUMECLAIMS, meta["namespace"], meta["name"], meta["uid"])
+        found = self._stores.claims.get(namespace, name)
+        if found and found["metadata"]["labels"].get(DATASET_UID) == uid:  # not a copy, which has the label too
+            self._delete(PERSISTENTVOLUMECLAIMS, namespace, name, found["metadata"]["uid"])
         self._delete(PERSISTENTVOLUMES, "", volume["metadata"]["name"], volume["metadata"]["uid"])
         return True
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from controllers.kube.resources import DATASETS
+from controllers.jobs import child_labels
+from controllers.kube.resources import DATASETS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
 from devcluster.refusals import ApiError
 from tests.world import World, tree
 
@@ -65,3 +66,28 @@ def test_a_deletion_that_is_refused_says_so(world: World) -> None:
 
     found = world.until("one", "Ready", "False", "Forbidden", "the controller cannot delete claims")
     assert "deletionTimestamp" in found["metadata"]
+
+
+def test_the_sweep_of_orphans_takes_no_copy_of_a_claim(world: World) -> None:
+    """Somebody copied a claim with its labels and has data in it; the Dataset was torn away; the copy stays."""
+    labels, size = child_labels("gone", "uid-of-gone"), {"storage": "1Gi"}
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": size}, "storageClassName": "none"}
+    for name in ("gone", "copy"):
+        body = {"metadata": {"name": name, "namespace": "default", "labels": labels}, "spec": spec}
+        world.cluster.create(PERSISTENTVOLUMECLAIMS, "default", body)
+    world.eyes.until(lambda: len(world.eyes.all(PERSISTENTVOLUMECLAIMS)) == 2)
+    volume = {
+        "metadata": {"name": "dataset-uid-of-gone", "labels": labels},
+        "spec": {
+            "capacity": size,
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": "none",
+            "csi": {"driver": "d", "volumeHandle": "h"},
+            "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": "default", "name": "gone"},
+        },
+    }
+    world.cluster.create(PERSISTENTVOLUMES, "", volume)
+
+    world.eyes.until(lambda: not world.eyes.all(PERSISTENTVOLUMES))
+
+    world.eyes.until(lambda: [c["metadata"]["name"] for c in world.eyes.all(PERSISTENTVOLUMECLAIMS)] == ["copy"])
