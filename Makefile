@@ -4,6 +4,8 @@ BIN := .venv/bin
 READY := .venv/.installed
 OUT ?= .
 PYTEST := $(BIN)/python -m pytest
+# The fast tests wait for processes more than they compute.
+TESTERS ?= 4
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -35,7 +37,7 @@ generated: $(READY)
 	  cmp "$$fresh/$$file" "$$file" || { echo "not what its source gives: make proto crds" >&2; exit 1; }; done
 
 test: $(READY) ## The fast tests, under two minutes (K=expression, COVERAGE=1)
-	$(if $(COVERAGE),$(BIN)/coverage run -m pytest,$(PYTEST)) $(if $(K),-k '$(K)')
+	$(if $(COVERAGE),$(BIN)/coverage run -m pytest,$(PYTEST) -n $(TESTERS)) $(if $(K),-k '$(K)')
 	$(if $(COVERAGE),$(BIN)/coverage report --skip-covered)
 
 test-real: $(READY) ## The tests against a real API server and a real Alluxio; Go, Java, Maven needed (K=, SEEDS=)
