@@ -39,6 +39,7 @@ from controllers.decision import Key
 from controllers.jobs import DATASET_UID, masters_and_path
 from controllers.jobview import has_ended, job_view, pods_of, runs
 from controllers.kube.client import Cluster
+from controllers.kube.errors import KubeError
 from controllers.kube.resources import EVENTS, PODS
 from controllers.kube.store import Store
 from controllers.master_snapshot import ClusterAddress, MasterSnapshot, cache_status
@@ -195,7 +196,10 @@ class Observer:
         if job.state is not JobState.STARTING or job.pod or self._now() - (job.started or 0) < NO_POD_SECONDS:
             return job
         field_selector = f"regarding.uid={job.uid},type=Warning"
-        events, _, _ = self._cluster.list_page(EVENTS, namespace, field_selector=field_selector, limit=50)
+        try:
+            events, _, _ = self._cluster.list_page(EVENTS, namespace, field_selector=field_selector, limit=50)
+        except KubeError as error:  # only a person needs them
+            return replace(job, waiting=f"no pod was made for it yet, and why cannot be read: {error.message}")
         notes = [f"{event.get('reason', '')}: {event.get('note', '')}" for event in events]
         return replace(job, waiting=notes[-1] if notes else "no pod was made for it yet")
 

@@ -1,11 +1,12 @@
 """Anybody may create Jobs and pods with our labels: what stands in them must not hold up the Jobs of others."""
 
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from controllers.config import ControllerConfig
 from controllers.jobs import DATASET, DATASET_UID, MASTERS, PATH
+from controllers.kube.errors import Forbidden
 from controllers.observe import Observer, Stores
 from tests.builders import NOW
 
@@ -28,20 +29,24 @@ def job(name: str, *, masters: str = '["m:19998"]', suspend: bool = True, **meta
     }
 
 
-def in_line(*jobs: dict[str, Any]) -> set[str]:
-    """Return the names of the Jobs that count for admission."""
+def observer(jobs: tuple[dict[str, Any], ...], cluster: Any = None) -> Observer:
+    """Return an observer of these Jobs and of nothing else."""
     stores = Stores.of(())
     stores.jobs.replace(jobs, "1")
-    observer = Observer(
+    return Observer(
         stores,
-        cast(Any, None),
+        cluster,
         ControllerConfig(),
         now=lambda: NOW,
         snapshot=lambda address: None,
         progress=lambda key: None,
         line=lambda name: "",
     )
-    return {candidate.name.removeprefix("default/") for candidate in observer.candidates()}
+
+
+def in_line(*jobs: dict[str, Any]) -> set[str]:
+    """Return the names of the Jobs that count for admission."""
+    return {candidate.name.removeprefix("default/") for candidate in observer(jobs).candidates()}
 
 
 @pytest.mark.parametrize("masters", ["[" * 100_000, "9" * 5_000, "null", "{", "[[1]]", '"m"'])
@@ -55,3 +60,24 @@ def test_a_job_that_a_finalizer_holds_keeps_no_place() -> None:
     held: dict[str, Any] = {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["example.org/mine"]}
 
     assert in_line(job("held", suspend=False, **held), job("waiting-held", **held), job("good")) == {"good"}
+
+
+class NoEvents:
+    """A cluster whose events may not be read."""
+
+    in_cluster = True
+
+    def list_page(self, *args: Any, **options: Any) -> Any:
+        """Refuse."""
+        raise Forbidden(403, "Forbidden", "list events: no right to")
+
+
+def test_events_that_cannot_be_read_stop_no_dataset() -> None:
+    """They are for people alone; the deadline of a Job without a pod passes whether they are read or not."""
+    stuck = {**job("stuck", suspend=False), "status": {"startTime": "2026-01-01T00:00:00Z"}}
+    dataset = {"metadata": {"namespace": "default", "name": "d", "uid": "uid-d"}, "spec": {}}
+
+    (seen,) = observer((stuck,), NoEvents()).dataset(dataset, None).jobs
+
+    assert "no pod was made for it yet" in seen.waiting
+    assert "no right to" in seen.waiting

@@ -7,11 +7,11 @@ import pytest
 
 from controllers.api.dataset import LoadStatus, Phase
 from controllers.api.times import rfc3339
-from controllers.dataset import decide
+from controllers.dataset import LOAD, JobState, decide
 from controllers.dataset.seen import RETRY_ANNOTATION
 from controllers.decision import CreateJob
 from controllers.observe import _meta
-from tests.builders import NOW, at, observed
+from tests.builders import NOW, at, job, observed
 
 DAY = 86_400.0
 
@@ -50,3 +50,12 @@ def test_a_huge_retry_annotation_does_not_grow_the_status() -> None:
     assert status is not None
     assert len(json.dumps(status.model_dump(mode="json"))) < 16_384
     assert status.last_handled_retry == seen.meta.retry
+
+
+def test_why_there_is_no_pod_is_looked_up_again_soon() -> None:
+    """A quota that is used up makes no pod, and no event that would wake the Dataset: it has to look by itself."""
+    starting = job(LOAD, JobState.STARTING, started=NOW)
+
+    assert decide(observed(status=at(Phase.LOADING_METADATA), jobs=(starting,))).requeue_after == 10.0
+    with_pod = replace(starting, pod="a-pod")
+    assert decide(observed(status=at(Phase.LOADING_METADATA), jobs=(with_pod,))).requeue_after == 600.0

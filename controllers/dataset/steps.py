@@ -36,6 +36,8 @@ PROBE_SECONDS = 3600.0
 #: Job and pod come by two watches: how long the pod's last words may lag behind the Job's end. Whoever deletes a pod by
 #: hand waits as long, because its last words go with it.
 RESULT_GRACE = 10.0
+#: Nothing of ours changes when Kubernetes makes no pod for a Job, so its events are looked up again after so long.
+NO_POD_AGAIN = 10.0
 #: So far may the clocks of two controllers differ, in seconds.
 CLOCK_SKEW = 60.0
 
@@ -151,7 +153,8 @@ def _starting(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> Ste
         text = f"no container of Job {job.name} ran within {spec.load.starting_deadline_seconds} s: {waiting}"
         return _failed(seen, spec, step, "PodNotStarted", text)
     text = f"waiting for the pod of Job {job.name}: {waiting}"
-    return Step(_granted(seen, step, job), "PodStarting", text, requeue_after=left)
+    again = left if job.pod else min(left, NO_POD_AGAIN)
+    return Step(_granted(seen, step, job), "PodStarting", text, requeue_after=again)
 
 
 def _running(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> Step:
