@@ -9,7 +9,7 @@ TESTERS ?= 4
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install check generated test test-real demo demo-real proto crds manifests bench-workqueue bench-life
+.PHONY: help install check generated test test-real simulate demo demo-real proto crds manifests bench-workqueue bench-life
 .PHONY: constraints alluxio-lock clean
 
 help: ## Show this list
@@ -42,6 +42,9 @@ test: $(READY) ## The fast tests, under two minutes (K=expression, COVERAGE=1)
 
 test-real: $(READY) ## The tests against a real API server and a real Alluxio; Go, Java, Maven needed (K=, SEEDS=)
 	$(if $(SEEDS),FLUIDCTL_SEEDS='$(SEEDS)') $(PYTEST) tests/real -m real $(if $(K),-k '$(K)')
+
+simulate: $(READY) ## Seeded histories of a whole cluster in one thread (N=1000, SEED=first)
+	SIMULATIONS=$${N:-1000} SIMULATION_SEED=$${SEED:-0} $(PYTEST) tests/test_simulation.py -n auto -k history
 
 demo: $(READY) ## A dataset from Pending to Ready on this machine, Python only (DATA=directory, ONCE=1)
 	$(BIN)/fluidctl demo $${DATA:+--data "$$DATA"} $(if $(filter-out 0,$(ONCE)),--once)

@@ -1,15 +1,15 @@
 """The end of a simulated history: faults stop, time goes on, people mend what they are asked to, all comes to rest."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from controllers.api.conditions import AVAILABLE, READY, STALLED
 from controllers.api.dataset import Phase, parse_spec, parse_status
 from controllers.decision import ADMISSION, Key
 from controllers.kube.resources import DATASETS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
-from tests.simulation import NAMESPACES, WATCHED, Crash, Process, Step, World, history
-from tests.simulation_laws import Laws, Violation, expected, holds
+from tests.simulation import NAMESPACES, WATCHED, Process, Step, World
+from tests.simulation_laws import Violation, expected, holds
 from tests.world import condition
 
 Obj = dict[str, Any]
@@ -38,20 +38,32 @@ def play(steps: Iterable[Step], seed: int = 0) -> World:
     return world
 
 
-def quiesce(world: World) -> None:
-    """Let everything happen that can happen now."""
-    for _ in range(PASSES):
-        leader, before = world.leader, world.store.version
-        assert leader is not None
+def lead(world: World) -> Process:
+    """Start what died, and return who leads."""
+    for index, process in enumerate(world.processes):
+        if not process.alive:
+            world.processes[index] = Process(world, process.name)
+    if world.leader is None or not world.leader.alive:
+        world.leader = world.processes[0]
+    return world.leader
+
+
+def quiesce(world: World, rounds: int = 0) -> None:
+    """Let everything happen that can happen now, or that many rounds of it."""
+    for index in range(rounds or PASSES):
+        leader, before = lead(world), world.store.version
         world.controllers.step()
         news = sum(leader.deliver(resource, 10_000) for resource in WATCHED)
         for address in set(leader.followed.values()):
             leader.poll(address)
         keys = leader.due()
         for key in keys:
-            leader.reconcile(key)
+            if leader.alive:
+                leader.reconcile(key)
         busy = [world.kubelet(pod) for pod in world.store.page("pods").items]
         if not (news or keys or any(busy) or world.store.version != before):
+            return
+        if index + 1 == rounds:
             return
     raise Violation("it never comes to rest: a hot loop")
 
@@ -60,14 +72,11 @@ def come_to_rest(world: World) -> None:
     """Go on until nothing is written for two hours, however often everything is looked at again."""
     for master in world.masters.values():
         master.up = True
-    for index, process in enumerate(world.processes):
-        if not process.alive:
-            world.processes[index] = Process(world, process.name)
-    world.leader = world.leader if world.leader and world.leader.alive else world.processes[0]
-    leader, quiet = world.leader, 0
+    quiet = 0
     for _ in range(TIMERS):
         writes = world.writes
         quiesce(world)
+        leader = lead(world)
         if world.writes != writes:
             quiet = 0
             world.now = max(world.now, min(leader.timers.values(), default=world.now)) + 0.05
@@ -77,6 +86,7 @@ def come_to_rest(world: World) -> None:
             world.now += 3700.0
     else:
         raise Violation("it is written again and again, for ever")
+    leader = lead(world)
     for obj in world.datasets():
         leader.add(Key("Dataset", obj["metadata"]["namespace"], obj["metadata"]["name"]))
     leader.add(ADMISSION)
@@ -217,4 +227,20 @@ def explain(steps: list[Step]) -> str:
     return "\n".join(world.trace)
 
 
-__all__ = ["Crash", "Laws", "broken", "explain", "history", "play", "shrink"]
+# --- every single fault of a plain life -------------------------------------------------------------------------------
+
+ONE_FAULT = ("crash before", "crash after", "no answer applied", "409")
+
+
+def one_fault_each(life: Callable[[World], None]) -> Iterator[tuple[str, World]]:
+    """Live the life once undisturbed, then once for each write and fault; yield what went wrong, and the end."""
+    calm = World()
+    life(calm)
+    yield "nothing", calm
+    for number in range(1, calm.attempts + 1):
+        for fault in ONE_FAULT:
+            world = World()
+            world.faults[number] = fault
+            life(world)
+            assert not world.faults, "the fault was never met"
+            yield f"{fault} at write {number}", world

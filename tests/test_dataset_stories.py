@@ -86,7 +86,8 @@ def test_a_name_that_somebody_else_holds_is_a_stall_not_work_under_way() -> None
     """kubectl wait, Argo CD and Flux need not wait for a Job that a person has to make room for."""
     world = World()
     uid = world.apply("default", "one", spec())["metadata"]["uid"]
-    name, template = job_name("one", uid, "load", 1, 1), {"metadata": {}, "spec": {"containers": []}}
+    name = job_name("one", uid, "load", 1, 1)
+    template: dict[str, Any] = {"metadata": {}, "spec": {"containers": []}}
     foreign = {"metadata": {"name": name}, "spec": {"suspend": True, "template": template}}
     world.store.create(str(JOBS), "default", foreign)
     come_to_rest(world)
