@@ -65,6 +65,9 @@ def test_whatever_the_body_is_the_message_is_one_short_line(status: int, body: b
         ({}, {"retryAfterSeconds": 3}, 3.0),
         ({"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, {}, 0.0),
         ({"Retry-After": "-4"}, {}, 0.0),
+        ({"Retry-After": "86400"}, {}, 300.0),
+        ({"Retry-After": "inf"}, {}, 300.0),
+        ({"Retry-After": "nan"}, {}, 0.0),
         ({}, {}, 0.0),
     ],
 )

@@ -22,6 +22,7 @@ from typing import Any
 import urllib3.exceptions as http
 
 _MAX_MESSAGE = 500
+_LONGEST_WAIT = 300.0
 
 
 class KubeError(Exception):
@@ -174,8 +175,9 @@ def _line(text: str) -> str:
 
 
 def _seconds(value: object) -> float:
-    # RFC 9110 also allows a date; Kubernetes always sends seconds, and a date would need a clock that agrees.
+    # RFC 9110 also allows a date; Kubernetes always sends seconds, and a date would need a clock that agrees. What a
+    # proxy asks for in its own name may be a day, or no number at all: nobody is left asleep for that.
     try:
-        return max(0.0, float(str(value)))
+        return min(max(0.0, float(str(value))), _LONGEST_WAIT)
     except ValueError:
         return 0.0
