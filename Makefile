@@ -40,8 +40,8 @@ test: $(READY) ## The fast tests, under two minutes (K=expression, COVERAGE=1)
 	$(if $(COVERAGE),$(BIN)/coverage run -m pytest,$(PYTEST) -n $(TESTERS)) $(if $(K),-k '$(K)')
 	$(if $(COVERAGE),$(BIN)/coverage report --skip-covered)
 
-test-real: $(READY) ## The tests against a real API server and a real Alluxio; Go, Java, Maven needed (K=, SEEDS=)
-	$(if $(SEEDS),FLUIDCTL_SEEDS='$(SEEDS)') $(PYTEST) tests/real -m real $(if $(K),-k '$(K)')
+test-real: $(READY) ## The tests against a real API server and a real Alluxio; Go, Java, Maven needed (K=expression)
+	$(PYTEST) tests/real -m real $(if $(K),-k '$(K)')
 
 simulate: $(READY) ## Seeded histories of a whole cluster in one thread (N=1000, SEED=first)
 	SIMULATIONS=$${N:-1000} SIMULATION_SEED=$${SEED:-0} $(PYTEST) tests/test_simulation.py -n auto -k history
@@ -55,12 +55,10 @@ demo-real: $(READY) ## The same on a real API server and a real Alluxio (DATA=di
 proto: $(READY) ## Generate fluidctl/load/alluxio_pb2.py from the .proto
 	@$(BIN)/python -m grpc_tools.protoc --proto_path=. --python_out='$(OUT)' --pyi_out='$(OUT)' fluidctl/load/alluxio.proto
 
-crds: $(READY) ## Generate manifests/crds from the models
-	@mkdir -p '$(OUT)/manifests/crds'
-	@$(BIN)/python -m controllers.api.crd '$(OUT)/manifests/crds'
+manifests: crds ## Generate what is generated in manifests/: the CRDs, from the models
 
-manifests: crds ## Print everything that a cluster needs, as kustomize builds it
-	kubectl kustomize manifests
+crds: $(READY)
+	@$(BIN)/python -m controllers.api.crd '$(OUT)/manifests/crds'
 
 bench-workqueue: $(READY) ## Measure the work queue
 	$(BIN)/python bench/bench_workqueue.py
