@@ -535,7 +535,7 @@ class World:
         if code == 137 and rng and rng.random() < 0.5:
             ended["reason"] = "OOMKilled"
         running.ended = {"terminated": ended}
-        if code == 0 and text:
+        if code == 0 and (text or cli):
             self.laws.succeeded(running, counted, proved)
 
     def _terminate(self, pod: Obj, running: Container | None, rng: random.Random | None) -> None:

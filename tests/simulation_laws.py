@@ -165,7 +165,9 @@ class Laws:
         if dataset is not None:
             key = dataset["metadata"]["namespace"], dataset["metadata"]["name"]
             claim = self._world.store.find(_CLAIMS, *key)
-            holds(not claim or claim["metadata"]["uid"] in self.foreign, "a volume was deleted under its claim")
+            released = target.get("status", {}).get("phase") == "Released"
+            free = released or not claim or claim["metadata"]["uid"] in self.foreign
+            holds(free, "a volume was deleted under its claim")
 
     # At the end of a history, when everything is at rest.
 

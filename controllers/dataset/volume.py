@@ -27,11 +27,15 @@ def due(status: DatasetStatus, spec: DatasetSpec) -> bool:
 
 
 def children(seen: Observed, status: DatasetStatus, spec: DatasetSpec) -> tuple[Child, ...]:
-    """Return what is to be created. A PV that no longer fits, or whose claim was deleted, is made anew without one."""
+    """Return what is to be created. A PV that no longer fits is made anew when nobody claims it.
+
+    So is one whose claim was deleted: it takes no other claim, not even one of the same name.
+    """
     if not due(status, spec):
         return ()
     meta, volume, wanted = seen.meta, seen.volume, []
-    if volume.uid and not seen.claim.uid and not volume.deleting and (volume.released or not volume.fits):
+    useless = (volume.released and not seen.claim.bound) or (not volume.fits and not seen.claim.uid)
+    if volume.uid and useless and not volume.deleting:
         return (DeleteVolume(VOLUME, volume.name, volume.uid),)
     if not volume.uid:
         source = csi_source(seen.masters, seen.path, meta.uid, seen.config.volume)
