@@ -59,3 +59,13 @@ def test_why_there_is_no_pod_is_looked_up_again_soon() -> None:
     assert decide(observed(status=at(Phase.LOADING_METADATA), jobs=(starting,))).requeue_after == 10.0
     with_pod = replace(starting, pod="a-pod")
     assert decide(observed(status=at(Phase.LOADING_METADATA), jobs=(with_pod,))).requeue_after == 600.0
+
+
+def test_a_master_that_only_pods_cannot_reach_gets_ever_fewer_jobs() -> None:
+    """A network policy between pods and master costs no attempt, but not two pods a minute for ever either."""
+    waits = []
+    for attempt in (2, 3, 11, 1_000):
+        load = LoadStatus(attempt=attempt, last_failure_time=rfc3339(NOW), last_reason="Unreachable", last_error="no")
+        waits.append(decide(observed(status=at(Phase.LOADING_METADATA, load=load))).requeue_after)
+
+    assert waits == [30.0, 60.0, 300.0, 300.0]

@@ -29,7 +29,7 @@ from controllers.jobs import Container, job_name, step_job
 
 #: Seconds between attempts: 10, 20, 40 ... 300. Computed from the status, so that it survives a restart.
 RETRY_BASE, RETRY_CAP = 10.0, 300.0
-#: An attempt that only found the master unreachable is not charged; it is repeated after this time.
+#: An attempt that only found the master unreachable is not charged; it is repeated after 30, 60, 90 ... 300 seconds.
 UNREACHABLE_DELAY = 30.0
 #: A Failed dataset is tried again by itself once an hour: what was wrong may have been mended outside of Kubernetes.
 PROBE_SECONDS = 3600.0
@@ -117,7 +117,8 @@ def retry_at(mine: LoadStatus | SizeStatus, now: float) -> float:
     """Return when the next attempt may start, in seconds since the epoch; not after ``now`` where nothing failed."""
     failed = _failed_at(mine, now)
     if mine.last_reason == UNREACHABLE:
-        return failed + UNREACHABLE_DELAY
+        not_charged = max(1, mine.attempt - 1 - mine.failures)
+        return failed + min(RETRY_CAP, UNREACHABLE_DELAY * not_charged)
     return failed + min(RETRY_CAP, RETRY_BASE * 2.0 ** min(max(mine.failures, 1) - 1, 16))
 
 
