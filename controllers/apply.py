@@ -16,7 +16,7 @@ from controllers.kube.client import Cluster
 from controllers.kube.errors import AlreadyExists, Conflict, Forbidden, Invalid, NotFound
 from controllers.kube.resources import DATASETS, JOBS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, Resource
 from controllers.observe import Stores
-from controllers.volumes import VOLUME
+from controllers.volumes import CLAIM, VOLUME
 
 
 class Refused(Exception):
@@ -149,19 +149,35 @@ class Applier:
         resource = PERSISTENTVOLUMES if kind == VOLUME else PERSISTENTVOLUMECLAIMS
         store = self._stores.volumes if kind == VOLUME else self._stores.claims
         namespace, name = body["metadata"].get("namespace", ""), body["metadata"]["name"]
+        if kind == VOLUME:
+            self._no_other_claim(dataset, body["spec"]["claimRef"])
         try:
             made = self._cluster.create(resource, namespace, body)
         except AlreadyExists:
             made = self._cluster.get(resource, namespace, name)
-            if made["metadata"].get("labels", {}).get(DATASET_UID) != dataset["metadata"]["uid"]:
-                reason = "VolumeConflict" if kind == VOLUME else "ClaimConflict"
-                text = f"a {kind} {name} exists that is not ours; it is left alone: delete it, or rename the Dataset"
-                raise Refused(Problem(reason, text)) from None
+            _must_be_ours(dataset, kind, made)
         store.observe_write(made)
+
+    def _no_other_claim(self, dataset: dict[str, Any], claim: dict[str, Any]) -> None:
+        """Raise Refused where somebody else has the claim's name: Kubernetes would bind our volume to that claim.
+
+        The cache holds claims of ours alone, so the API server is asked.
+        """
+        with contextlib.suppress(NotFound):  # as it should be
+            found = self._cluster.get(PERSISTENTVOLUMECLAIMS, claim["namespace"], claim["name"])
+            _must_be_ours(dataset, CLAIM, found)
 
     def _guard(self) -> None:
         if not self._may_write():
             raise LostLease
+
+
+def _must_be_ours(dataset: dict[str, Any], kind: str, found: dict[str, Any]) -> None:
+    meta = found["metadata"]
+    if meta.get("labels", {}).get(DATASET_UID) != dataset["metadata"]["uid"]:
+        reason = "VolumeConflict" if kind == VOLUME else "ClaimConflict"
+        text = f"a {kind} {meta['name']} exists that is not ours; it is left alone: delete it, or rename the Dataset"
+        raise Refused(Problem(reason, text))
 
 
 class LostLease(Exception):

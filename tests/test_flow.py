@@ -388,6 +388,7 @@ def test_a_claim_of_that_name_of_somebody_else_is_said_and_left_alone(world: Wor
     found = world.until("one", "Available", "False", "ClaimConflict")
     assert "one exists that is not ours" in condition(found, "Available")["message"]
     assert condition(found, "Ready")["status"] == "False"
+    assert not world.eyes.all(PERSISTENTVOLUMES)  # Kubernetes would bind ours to that claim
     after = world.cluster.get(PERSISTENTVOLUMECLAIMS, "default", "one")
     assert (after["metadata"]["uid"], after["spec"]) == (before["metadata"]["uid"], before["spec"])
     world.cluster.delete(DATASETS, "default", "one")

@@ -49,6 +49,7 @@ def flow(running: Flow) -> Iterator[Flow]:
 def test_from_pending_to_ready_with_the_counts_of_os_walk(flow: Flow) -> None:
     """Deep, wide, empty and oddly named entries; phases in order; a bound claim; the cache of a real worker."""
     odd_tree(flow.data / "odd")
+    make(flow.data / "odd", [f"flat/{number}" for number in range(2_000)])
     flow.make("odd")
 
     found = flow.ready("odd", SECONDS)
@@ -257,12 +258,13 @@ def test_jobs_and_claims_of_others_are_left_alone(flow: Flow) -> None:
     assert flow.cluster.get(JOBS, "default", name)["metadata"]["uid"] == job["metadata"]["uid"]
     flow.cluster.delete(JOBS, "default", name)
     flow.until("foreign", "Available", "False", "ClaimConflict", seconds=SECONDS)
+    assert not any("Volume" in left for left in flow.children("foreign"))  # it would be bound to that claim
     flow.cluster.delete(DATASETS, "default", "foreign")
     flow.gone("foreign")
 
     left = flow.cluster.get(PERSISTENTVOLUMECLAIMS, "default", "foreign")
     assert left["metadata"]["uid"] == claim["metadata"]["uid"]
-    assert "deletionTimestamp" not in left["metadata"]
+    assert (left["status"]["phase"], left["metadata"].get("deletionTimestamp")) == ("Pending", None)
 
 
 def foreign_job(name: str) -> Obj:
