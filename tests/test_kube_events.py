@@ -1,5 +1,6 @@
 """Events: sent from behind, counted together, limited for each object, and never in anybody's way."""
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -81,6 +82,15 @@ def test_the_event_of_a_cluster_wide_object_goes_to_default(recorder: EventRecor
     recorder.flush(10)
     assert server.seen[0].path == "/apis/events.k8s.io/v1/namespaces/default/events"
     assert "namespace" not in server.seen[0].body["regarding"]
+
+
+def test_the_event_of_the_longest_name_has_a_name_that_the_api_takes(
+    recorder: EventRecorder, server: ScriptedServer
+) -> None:
+    """A name is cut, and what is cut may end in a dot or a dash, after which no dot may follow (RFC 1123)."""
+    note(recorder, obj={"kind": "Dataset", "metadata": {"namespace": "ns", "name": "a" * 198 + "-." + "b" * 53}})
+    recorder.flush(10)
+    assert re.fullmatch(r"a{198}\.[0-9a-f]{16}", server.seen[0].body["metadata"]["name"])
 
 
 def test_a_long_message_is_cut_to_what_the_api_takes(recorder: EventRecorder, server: ScriptedServer) -> None:

@@ -104,7 +104,7 @@ class EventRecorder:
     def _new(self, obj: dict[str, Any], type: str, reason: str, action: str, message: str, now: float) -> _Series:
         metadata = obj["metadata"]
         namespace = metadata.get("namespace") or "default"
-        name = f"{metadata['name'][:200]}.{uuid.uuid4().hex[:16]}"
+        name = f"{metadata['name'][:200].rstrip('-.')}.{uuid.uuid4().hex[:16]}"
         regarding = {"apiVersion": obj.get("apiVersion", ""), "kind": obj.get("kind", "")}
         regarding |= {
             field: metadata[field] for field in ("namespace", "name", "uid", "resourceVersion") if field in metadata
