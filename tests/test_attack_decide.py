@@ -9,6 +9,7 @@ from controllers.api.dataset import LoadStatus, Phase
 from controllers.api.times import rfc3339
 from controllers.dataset import LOAD, JobState, decide
 from controllers.dataset.seen import RETRY_ANNOTATION
+from controllers.dataset.volume import view
 from controllers.decision import CreateJob
 from controllers.observe import _meta
 from tests.builders import NOW, at, job, observed
@@ -69,3 +70,17 @@ def test_a_master_that_only_pods_cannot_reach_gets_ever_fewer_jobs() -> None:
         waits.append(decide(observed(status=at(Phase.LOADING_METADATA, load=load))).requeue_after)
 
     assert waits == [30.0, 60.0, 300.0, 300.0]
+
+
+@pytest.mark.parametrize("kind", ["claim", "volume"])
+def test_a_deletion_names_the_finalizers_of_others_that_hold_it_up(kind: str) -> None:
+    """Kubernetes' own protection is no news: the pods that use a claim are named for it."""
+    names = ["kubernetes.io/pvc-protection", "example.org/backup"]
+    meta = {"name": "imagenet", "uid": "u", "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": names}
+    seen = observed(status=at(Phase.READY), **{kind: view({"metadata": meta}, {"spec": {}})})
+
+    status = decide(replace(seen, meta=replace(seen.meta, deleting=True))).status
+
+    assert status is not None
+    assert "finalizer example.org/backup" in str(status.conditions)
+    assert "pvc-protection" not in str(status.conditions)

@@ -4,7 +4,7 @@ Nothing blocks for ever without saying on whom: every wait names what it waits f
 """
 
 from controllers.api.dataset import DatasetStatus
-from controllers.dataset.seen import FINALIZER, Observed
+from controllers.dataset.seen import FINALIZER, Observed, VolumeView
 from controllers.dataset.steps import Step
 from controllers.decision import DeleteJob, DeleteVolume
 from controllers.volumes import CLAIM, VOLUME
@@ -21,15 +21,21 @@ def wind_up(seen: Observed, status: DatasetStatus) -> Step | None:
     if seen.claim.uid:
         remove = () if seen.claim.deleting else (DeleteVolume(CLAIM, seen.claim.name, seen.claim.uid),)
         users = f"; it is in use by pods {_list(seen.claim_users)}" if seen.claim_users else ""
-        return _wait(status, "DeletingClaim", f"waiting for claim {seen.claim.name} to go{users}", remove)
+        text = f"waiting for claim {seen.claim.name} to go{users}{_held(seen.claim)}"
+        return _wait(status, "DeletingClaim", text, remove)
     if seen.volume.uid:
         remove = () if seen.volume.deleting else (DeleteVolume(VOLUME, seen.volume.name, seen.volume.uid),)
-        return _wait(status, "DeletingVolume", f"waiting for volume {seen.volume.name} to go", remove)
+        text = f"waiting for volume {seen.volume.name} to go{_held(seen.volume)}"
+        return _wait(status, "DeletingVolume", text, remove)
     return None
 
 
 def _wait(status: DatasetStatus, reason: str, message: str, children: tuple[DeleteJob | DeleteVolume, ...]) -> Step:
     return Step(status, reason, message, children=children, requeue_after=10.0)
+
+
+def _held(view: VolumeView) -> str:
+    return f"; it is held by finalizer {_list(view.held_by)}" if view.held_by else ""
 
 
 def _list(names: tuple[str, ...] | list[str]) -> str:

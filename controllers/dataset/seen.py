@@ -65,6 +65,7 @@ class VolumeView:
     released: bool = False  # of a volume: the claim that it was bound to is gone, for good
     fits: bool = True  # what Kubernetes never lets change is what the spec asks for
     deleting: bool = False
+    held_by: tuple[str, ...] = ()  # finalizers that are not Kubernetes' own
 
 
 @dataclass(frozen=True)

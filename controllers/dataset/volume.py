@@ -93,6 +93,7 @@ def view(found: dict[str, Any] | None, wanted: dict[str, Any]) -> VolumeView:
         released=found.get("status", {}).get("phase") == "Released",
         fits=same,
         deleting="deletionTimestamp" in meta,
+        held_by=tuple(name for name in meta.get("finalizers", ()) if not name.startswith("kubernetes.io/")),
     )
 
 
