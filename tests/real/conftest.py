@@ -1,7 +1,6 @@
 """Fixtures of the tests against real servers. Marker and time limit come from this directory, not from each test."""
 
 import os
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from tests.real import binaries, jars
 from tests.real.alluxio import Alluxio
 from tests.real.controlplane import ControlPlane
+from tests.real.stack import missing_tools
 
 _HERE = Path(__file__).parent
 _SECONDS = 180  # a busy machine may be ten times slower than the test expects
@@ -33,7 +33,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     Where that cannot be, the tests that need it go, with one line at the end; FLUIDCTL_REQUIRE_REAL=1: a failure.
     """
     needy = [item for item in session.items if "real_programs" in getattr(item, "fixturenames", ())]
-    missing = _missing() if needy and not session.config.option.collectonly else []
+    missing = missing_tools() if needy and not session.config.option.collectonly else []
     if missing and os.environ.get("FLUIDCTL_REQUIRE_REAL") == "1":
         pytest.exit(f"the real stack needs {', '.join(missing)} on the PATH", returncode=1)
     elif missing:
@@ -84,8 +84,3 @@ def alluxio(real_programs: None, alluxio_storage: Path) -> Iterator[Alluxio]:
     """Return a running master with one worker over ``alluxio_storage``, for all tests that leave it running."""
     with Alluxio(alluxio_storage, workers=1) as running:
         yield running
-
-
-def _missing() -> list[str]:
-    needed = ["java", "mvn", "openssl", *(["go"] if binaries.needs_go() else [])]
-    return [name for name in needed if shutil.which(name) is None]

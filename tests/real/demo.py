@@ -6,6 +6,7 @@ controller as its own ServiceAccount with the rights of manifests/.
 
 import argparse
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +14,10 @@ from pathlib import Path
 
 from fluidctl import demo
 from fluidctl.exits import Code, Failure
-from tests.real import binaries
+from tests.real import binaries, jars
 from tests.real.alluxio import Alluxio
-from tests.real.stack import Stack
+from tests.real.process import StartFailed
+from tests.real.stack import Stack, missing_tools
 
 
 @contextmanager
@@ -39,10 +41,15 @@ def main() -> int:
     parser.add_argument("--once", action="store_true", help="end when Ready; the last line is the Dataset as JSON")
     options = parser.parse_args()
     try:
+        if missing := missing_tools():
+            raise Failure(Code.FAILED, f"the real stack needs {', '.join(missing)} on the PATH")
         demo.run(options.data, options.files, options.once, real)
     except Failure as failure:
         print(f"demo-real: {failure}", file=sys.stderr)
         return failure.code
+    except (StartFailed, subprocess.CalledProcessError, jars.LockMismatch) as error:
+        print(f"demo-real: {error}", *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)
+        return Code.FAILED
     except KeyboardInterrupt:
         return Code.INTERRUPTED
     return Code.OK

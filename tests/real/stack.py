@@ -1,6 +1,7 @@
 """Everything real at once: control plane with our CRDs and RBAC, Alluxio over a directory, a node, controllers."""
 
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -9,6 +10,7 @@ from typing import Self
 
 from controllers.kube.client import Cluster
 from devcluster import ProcessNode
+from tests.real import binaries
 from tests.real.alluxio import Alluxio
 from tests.real.controlplane import ControlPlane
 from tests.real.process import Process
@@ -21,6 +23,12 @@ INSTALLED = [
 ]
 SYSTEM_NAMESPACE, SERVICE_ACCOUNT = "fluidctl-system", "fluidctl"
 _TOKEN_SECONDS = 86_400
+
+
+def missing_tools() -> list[str]:
+    """Return what the real programs need to be built or to run, and is not on the PATH."""
+    needed = ["java", "mvn", "openssl", *(["go"] if binaries.needs_go() else [])]
+    return [name for name in needed if shutil.which(name) is None]
 
 
 class Stack:
