@@ -138,10 +138,13 @@ class Api:
     def delete(self, res: Resource, namespace: str, name: str, uid: str = "") -> Obj:
         options = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
         key = (namespace, name)
-        return self._write("delete", res, *key, lambda store: store.delete(str(res), *key, options))
+        return self._write("delete", res, *key, lambda store: store.delete(str(res), *key, options), bool(uid))
 
-    def _write(self, verb: str, res: Resource, namespace: str, name: str, call: Callable[[Store], Obj]) -> Obj:
+    def _write(
+        self, verb: str, res: Resource, namespace: str, name: str, call: Callable[[Store], Obj], precise: bool = True
+    ) -> Obj:
         world, process = self._world, self._process
+        world.laws.writes(process, verb, precise)
         fault = world.before_write(process)
         if fault == "crash before":
             raise Crash

@@ -14,6 +14,7 @@ from controllers.api.dataset import SpecError, parse_spec, parse_status
 from controllers.api.result import Totals
 from controllers.api.runs import inputs_hash
 from controllers.api.validation import Limits, validate
+from controllers.dataset import FINALIZER
 from controllers.jobs import ATTEMPT, DATASET_UID, RUN, STEP
 from controllers.kube.resources import DATASETS, JOBS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
 from tests.test_dataset_laws import EDGES, SHORTCUTS
@@ -49,6 +50,7 @@ class Laws:
         self._counted: set[tuple[str, str, Totals]] = set()
         self._loaded: set[tuple[str, str]] = set()
         self._proved: set[tuple[str, str]] = set()
+        self._unproved: set[tuple[str, str]] = set()
 
     # Told by the world.
 
@@ -72,8 +74,7 @@ class Laws:
             self._loaded.add((uid, run))
         else:
             self._counted.add((uid, run, totals))
-            if proved:
-                self._proved.add((uid, run))
+            (self._proved if proved else self._unproved).add((uid, run))
 
     def started(self, container: "Container") -> None:
         """A container begins to run."""
@@ -91,12 +92,27 @@ class Laws:
         holds(target["metadata"]["uid"] not in self.foreign, f"a foreign object was written: {verb} {resource}")
         if verb == "status":
             self._status(old or {}, new)
+        elif verb == "patch" and resource == _DATASETS:
+            self._finalized(old or {}, new)
         elif verb == "create":
             self._created(process, resource, new)
         elif verb == "delete" and resource == _JOBS:
             self._job_deleted(target)
         elif verb == "delete":
             self._volume_deleted(resource, target)
+
+    def writes(self, process: "Process", verb: str, precise: bool) -> None:
+        """A controller is about to write."""
+        holds(self._world.leader is process, f"a {verb} is sent by a controller that does not hold the Lease")
+        holds(precise, "a deletion names no uid")
+
+    def _finalized(self, old: Obj, new: Obj) -> None:
+        if FINALIZER in (old["metadata"].get("finalizers") or ()) and FINALIZER not in (
+            new["metadata"].get("finalizers") or ()
+        ):
+            uid = old["metadata"]["uid"]
+            left = [name for name in self.children() if name.endswith(uid)]
+            holds(not left, f"the finalizer goes although there is still {left}")
 
     def _status(self, old: Obj, new: Obj) -> None:
         uid, status = new["metadata"]["uid"], new["status"]
@@ -173,17 +189,22 @@ class Laws:
 
     def leftovers(self) -> list[str]:
         """Return the children whose Dataset is gone."""
-        uids, left = {obj["metadata"]["uid"] for obj in self._world.datasets()}, []
+        uids = {obj["metadata"]["uid"] for obj in self._world.datasets()}
+        return [child for child in self.children() if child.rpartition(" ")[2] not in uids]
+
+    def children(self) -> list[str]:
+        """Return every child as a text that ends in the uid of its Dataset."""
+        found = []
         for resource in (_JOBS, "pods", _CLAIMS, _VOLUMES):
             for obj in self._world.store.page(resource).items:
                 uid = obj["metadata"].get("labels", {}).get(DATASET_UID)
-                if uid and uid not in uids and obj["metadata"]["uid"] not in self.foreign:
-                    left.append(f"{resource} {obj['metadata']['name']}")
-        return left
+                if uid and obj["metadata"]["uid"] not in self.foreign:
+                    found.append(f"{resource} {obj['metadata']['name']} of {uid}")
+        return found
 
     def unproved(self, dataset: Obj) -> bool:
-        """Whether the last run's count was one that nothing proves."""
-        return (dataset["metadata"]["uid"], str(parse_status(dataset).run.number)) not in self._proved
+        """Whether a count of the last run was one that nothing proves."""
+        return (dataset["metadata"]["uid"], str(parse_status(dataset).run.number)) in self._unproved
 
 
 def cluster_of(masters: tuple[str, ...] | list[str]) -> str:
