@@ -155,7 +155,8 @@ def _condition_rows(status: DatasetStatus, now: float) -> list[list[str]]:
 def changes(before: Dataset, after: Dataset, now: float) -> list[str]:
     """Return a line for each change that a log should tell; ``before`` is empty where nothing was seen yet."""
     old, new = read(before), read(after)
-    lines = [] if before and new.phase is old.phase else [f"Phase {new.phase or Phase.PENDING}"]
+    phase = new.phase or Phase.PENDING
+    lines = [] if before and phase is (old.phase or Phase.PENDING) else [f"Phase {phase}"]
     lines += [_condition_line(item) for item in new.conditions if _is_news(old, new, item)]
     if (text := progress(new)) and text != progress(old):
         lines.append(text)
