@@ -40,7 +40,7 @@ class Applier:
             return
         dataset = self._finalizers(dataset, decision)
         written = self._status(dataset, decision)
-        if written is None and any(isinstance(child, CreateJob) for child in decision.children):
+        if written is None and decision.children:
             self._still_current(dataset)
         for child in decision.children:
             self._child(dataset, child)
@@ -58,7 +58,6 @@ class Applier:
                 return False
         except NotFound:
             pass  # as it should be for an orphan
-        self._guard()
         found = self._stores.claims.get(namespace, name)
         if found and found["metadata"]["labels"].get(DATASET_UID) == uid:  # not a copy, which has the label too
             self._delete(PERSISTENTVOLUMECLAIMS, namespace, name, found["metadata"]["uid"])
@@ -97,7 +96,7 @@ class Applier:
         return written
 
     def _still_current(self, dataset: dict[str, Any]) -> None:
-        """Raise Conflict where the cached Dataset is an old one: a Job that was done long ago must not run again.
+        """Raise Conflict where the cached Dataset is an old one: what was done long ago must not be done again.
 
         A status write would have found out by its resourceVersion; where the status did not change, this look-up does.
         """
@@ -130,6 +129,7 @@ class Applier:
             raise Refused(Problem("Refused", error.message)) from error
 
     def _delete(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
+        self._guard()
         with contextlib.suppress(NotFound):  # gone is what was wanted
             self._cluster.delete(resource, namespace, name, uid=uid)
 

@@ -188,7 +188,7 @@ def _refuse(fault: str, verb: str) -> None:
 class Process:
     """One controller: caches, queue, pollers and reconciler, all of which die with it."""
 
-    def __init__(self, world: "World", name: str, stale: random.Random | None = None) -> None:
+    def __init__(self, world: "World", name: str, lists: Callable[[Resource], int] | None = None) -> None:
         self.world, self.name, self.alive, self.crashed = world, name, True, False
         self.ready: dict[Key, None] = {}
         self.timers: dict[Key, float] = {}
@@ -214,7 +214,7 @@ class Process:
             follower=self, enqueue=self.add, send_event=lambda obj, event: None, per_master=PER_MASTER,
         )  # fmt: skip
         for resource in WATCHED:
-            self.relist(resource, stale)
+            self.relist(resource, lists(resource) if lists else world.store.version)
 
     def add(self, key: Key) -> None:
         self.ready[key] = None
@@ -247,14 +247,11 @@ class Process:
                     self._on_change[resource](news)
         return len(changes)
 
-    def relist(self, resource: Resource, stale: random.Random | None = None) -> None:
-        """List anew: the state of now, or what an API server that is behind still takes for it."""
-        store, version = self.world.store, self.world.store.version
-        if stale and stale.random() < 0.4:
-            version = max(self.world.first_version, version - stale.randrange(60))
+    def relist(self, resource: Resource, version: int) -> None:
+        """List anew: the state of that version, for which an API server that is behind may take the present."""
         selected = kinds.selector("", "" if resource is DATASETS else SELECTOR)
         token = base64.b64encode(json.dumps([version, ["", ""]]).encode()).decode()
-        items = store.page(str(resource), selected, token=token).items
+        items = self.world.store.page(str(resource), selected, token=token).items
         self.cursor[resource] = version
         for news in self._store[resource].replace(items, str(version)):
             self._on_change[resource](news)
@@ -377,11 +374,16 @@ class World:
         if self.leader is None and step.number % 4 == 0:
             self.leader = next((each for each in self.processes if each.alive), None)
 
+    def _past(self, rng: random.Random) -> int:
+        """Return the version that an API server shows which may be behind."""
+        behind = rng.randrange(60) if rng.random() < 0.4 else 0
+        return max(self.first_version, self.store.version - behind)
+
     def _replace(self, index: int, process: Process, rng: random.Random) -> None:
         if self.leader is process:
             self.leader = None  # its Lease runs out
         if not process.busy:
-            self.processes[index] = Process(self, process.name, rng)
+            self.processes[index] = Process(self, process.name, lambda resource: self._past(rng))
 
     def _deliver(self, rng: random.Random) -> None:
         rng.choice(self.processes).deliver(rng.choice(WATCHED), rng.choice((1, 1, 3, 1000)))
@@ -391,7 +393,7 @@ class World:
             rng.choice(self.processes).deliver(resource, 1000)
 
     def _relist(self, rng: random.Random) -> None:
-        rng.choice(self.processes).relist(rng.choice(WATCHED), rng)
+        rng.choice(self.processes).relist(rng.choice(WATCHED), self._past(rng))
 
     def _reconcile(self, rng: random.Random) -> None:
         process = self.leader

@@ -7,7 +7,7 @@ import pytest
 from controllers.api.conditions import READY, STALLED
 from controllers.jobs import job_name
 from controllers.kube.resources import DATASETS, JOBS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
-from tests.simulation import WATCHED, World
+from tests.simulation import WATCHED, Process, World
 from tests.simulation_end import come_to_rest, judge
 from tests.world import condition
 
@@ -96,6 +96,21 @@ def test_a_name_that_somebody_else_holds_is_a_stall_not_work_under_way() -> None
     world.store.delete(str(JOBS), "default", name)
     come_to_rest(world)
     assert condition(world.datasets()[0], READY)["status"] == "True"
+
+
+def test_a_view_of_the_past_deletes_no_job_of_the_present(world: World) -> None:
+    """A new leader may know an old Dataset and a new Job: it asks before it takes the Job for one of the past."""
+    past = world.store.version
+    world.edit(world.datasets()[0], spec(path="/z"))
+    while not (jobs := world.store.page(str(JOBS)).items):
+        quiesce_once(world)
+    assert world.leader
+    looks = world.leader.polled
+    world.leader = Process(world, "C", lambda resource: past if resource is DATASETS else world.store.version)
+    world.leader.polled.update(looks)
+    for key in world.leader.due():
+        world.leader.reconcile(key)
+    assert world.store.page(str(JOBS)).items[0]["metadata"]["uid"] == jobs[0]["metadata"]["uid"]
 
 
 def quiesce_once(world: World) -> None:
