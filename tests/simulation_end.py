@@ -233,7 +233,7 @@ def explain(steps: list[Step]) -> str:
 
 # --- every single fault of a plain life -------------------------------------------------------------------------------
 
-ONE_FAULT = ("crash before", "crash after", "no answer applied", "409")
+ONE_FAULT = ("crash before", "crash after", "no answer applied")
 
 
 def one_fault_each(life: Callable[[World], None]) -> Iterator[tuple[str, World]]:
