@@ -121,7 +121,7 @@ class Sight(ABC):
 
         def last() -> Any:
             obj = self.get(name)
-            return obj and obj.get("status")
+            return self.children(name), obj and obj.get("status")
 
         return dict(self.eyes.until(seen, seconds, last))
 
@@ -139,10 +139,10 @@ class Sight(ABC):
         self.eyes.until(seen, why=lambda: self.children(name))
 
     def children(self, name: str) -> list[str]:
-        """Return kinds and names of what is left of a Dataset."""
+        """Return kinds, names and phases of what is left of a Dataset."""
         found = [obj for resource in WATCHED[1:] for obj in self.eyes.all(resource)]
         mine = [obj for obj in found if obj["metadata"].get("labels", {}).get(DATASET) == name]
-        return [f"{obj.get('kind')} {obj['metadata']['name']}" for obj in mine]
+        return [f"{obj.get('kind')} {obj['metadata']['name']} {obj.get('status', {}).get('phase', '')}" for obj in mine]
 
 
 class World(Sight, AbstractContextManager["World"]):
