@@ -1,14 +1,17 @@
 """Which suspended Jobs may run now: pure. One caller, behind one queue key, acts on it.
 
 Rules: at most ``per_master`` Jobs at one Alluxio cluster, never two on overlapping paths of one cluster, the oldest
-first. A Job that waits holds up nobody but a younger one on its own path. (Kueue can
-manage the same Jobs: it, too, acts through ``spec.suspend``.)
+first. A Job that waits holds up nobody but a younger one on its own path. A released Job whose pod does not start (no
+quota, no image, no node) gives its place to one that waits for it, and goes to the end of the line.
+(Kueue can manage the same Jobs: it, too, acts through ``spec.suspend``.)
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 SHOWN_PLACES = 10
+#: How long a released Job may be without a running container while others wait for its place, in seconds.
+PATIENCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -19,15 +22,18 @@ class Candidate:
     dataset: str  # "namespace/name"
     masters: frozenset[str]
     path: str
-    created: float
+    since: float  # when it went to the end of the line: its creation, or when it gave its place away
     released: bool
+    starting: bool = False  # released, and no container of it runs
+    idle: bool = False  # starting for longer than PATIENCE_SECONDS
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Who is released now, and for everybody else why not, as a sentence for a person."""
+    """Who is released now, who is suspended again, and for everybody else why not, as a sentence for a person."""
 
     release: tuple[Candidate, ...]
+    park: tuple[Candidate, ...]
     waiting: dict[str, str]  # by Candidate.name
 
 
@@ -41,16 +47,20 @@ def plan(candidates: Iterable[Candidate], per_master: int, everywhere: int = 0) 
     for job in candidates:
         running.add(job) if job.released else queue.append(job)
     release: list[Candidate] = []
+    park: dict[str, Candidate] = {}
     waiting: dict[str, str] = {}
-    for job in sorted(queue, key=lambda job: (job.created, job.name)):
-        reason = _hindrance(job, running, ahead, per_master, everywhere)
+    for job in sorted(queue, key=lambda job: (job.since, job.name)):
+        reason, blockers = _hindrance(job, running, ahead, per_master, everywhere)
         if not reason:
             release.append(job)
             running.add(job)
             continue
+        idle = next((other for other in blockers if other.idle and other.name not in park), None)
+        if idle:
+            park[idle.name] = idle
         waiting[job.name] = f"{_place(ahead.size(job.masters) + 1)}: {reason}"
         ahead.add(job)
-    return Plan(tuple(release), waiting)
+    return Plan(tuple(release), tuple(park.values()), waiting)
 
 
 class _Line:
@@ -69,23 +79,31 @@ class _Line:
         found = [self._by_master.get(master, {}) for master in masters]
         return len(found[0]) if len(found) == 1 else len(set().union(*found))
 
+    def at(self, masters: Iterable[str]) -> Iterable[Candidate]:
+        return (job for master in masters for job in self._by_master.get(master, {}).values())
+
+    def everywhere(self) -> Iterable[Candidate]:
+        return self.at(self._by_master)
+
     def overlapping(self, job: Candidate) -> Candidate | None:
-        lines = (self._by_master.get(master, {}) for master in job.masters)
-        return next((other for line in lines for other in line.values() if overlap(other.path, job.path)), None)
+        return next((other for other in self.at(job.masters) if overlap(other.path, job.path)), None)
 
 
-def _hindrance(job: Candidate, running: _Line, ahead: _Line, per_master: int, everywhere: int) -> str:
+def _hindrance(
+    job: Candidate, running: _Line, ahead: _Line, per_master: int, everywhere: int
+) -> tuple[str, Iterable[Candidate]]:
+    """Return why the Job must wait, and whose end or idleness would help; ("", ()) where nothing is in its way."""
     here = running.size(job.masters)
     if here >= per_master:
-        return f"{here} of {per_master} loads are running at this Alluxio"
+        return f"{here} of {per_master} loads are running at this Alluxio", running.at(job.masters)
     if everywhere and running.total >= everywhere:
-        return f"{running.total} of {everywhere} loads are running in all"
+        return f"{running.total} of {everywhere} loads are running in all", running.everywhere()
     if blocker := running.overlapping(job):
-        return f"{blocker.dataset} is at work on {blocker.path}, which overlaps {job.path}"
+        return f"{blocker.dataset} is at work on {blocker.path}, which overlaps {job.path}", (blocker,)
     # Whoever waits for "/" would wait for ever, if younger ones below it went on and on.
     if older := ahead.overlapping(job):
-        return f"{older.dataset} waits longer for {older.path}, which overlaps {job.path}"
-    return ""
+        return f"{older.dataset} waits longer for {older.path}, which overlaps {job.path}", ()
+    return "", ()
 
 
 def _place(place: int) -> str:

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from controllers.api.dataset import status_dict
+from controllers.api.times import rfc3339
 from controllers.dataset import Problem
 from controllers.decision import Child, CreateJob, CreateVolume, Decision, DeleteJob, DeleteVolume
-from controllers.jobs import DATASET_UID
+from controllers.jobs import DATASET_UID, PARKED, RELEASED
 from controllers.kube.client import Cluster
 from controllers.kube.errors import AlreadyExists, Conflict, Forbidden, Invalid, NotFound
 from controllers.kube.resources import DATASETS, JOBS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, Resource
@@ -64,11 +65,20 @@ class Applier:
         self._delete(PERSISTENTVOLUMES, "", volume["metadata"]["name"], volume["metadata"]["uid"])
         return True
 
-    def release(self, job: dict[str, Any]) -> None:
-        """Unsuspend a Job, in the version that was seen."""
+    def release(self, job: dict[str, Any], now: float) -> None:
+        """Unsuspend a Job, in the version that was seen, and note when that was done first."""
+        known = (job["metadata"].get("annotations") or {}).get(RELEASED)
+        self._turn(job, {RELEASED: known or rfc3339(now)}, suspend=False)
+
+    def park(self, job: dict[str, Any], now: float) -> None:
+        """Suspend a Job whose pod does not start, and send it to the end of the line."""
+        self._turn(job, {PARKED: rfc3339(now)}, suspend=True)
+
+    def _turn(self, job: dict[str, Any], notes: dict[str, str], *, suspend: bool) -> None:
         self._guard()
         meta = job["metadata"]
-        body = {"metadata": {"resourceVersion": meta["resourceVersion"]}, "spec": {"suspend": False}}
+        about = {"resourceVersion": meta["resourceVersion"], "annotations": notes}
+        body = {"metadata": about, "spec": {"suspend": suspend}}
         self._stores.jobs.observe_write(self._cluster.merge_patch(JOBS, meta["namespace"], meta["name"], body))
 
     def _finalizers(self, dataset: dict[str, Any], decision: Decision) -> dict[str, Any]:

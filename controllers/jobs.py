@@ -19,6 +19,9 @@ LOADER = "data.fluid.io/loader"  # whose last words are to be read, and how
 #: What admission needs to know of a Job, on the Job itself: so nothing of it lives in the controller's memory.
 MASTERS = "data.fluid.io/masters"
 PATH = "data.fluid.io/path"
+#: When it was first released, and when it last gave its place to others because its pod did not start.
+RELEASED = "data.fluid.io/released-at"
+PARKED = "data.fluid.io/parked-at"
 
 #: By this selector Jobs, pods and volumes are watched; it keeps those of everybody else out of the memory.
 SELECTOR = f"{MANAGED_BY}={MANAGER}"

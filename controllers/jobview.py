@@ -8,7 +8,7 @@ from controllers.api.dataset import Loader
 from controllers.api.result import Result
 from controllers.api.times import epoch
 from controllers.dataset.seen import JobState, JobView
-from controllers.jobs import ATTEMPT, LOADER, RUN, STEP
+from controllers.jobs import ATTEMPT, LOADER, RELEASED, RUN, STEP
 
 #: Set on a pod by the Job controller; batch/v1, "Job controller".
 CONTROLLER_UID = "batch.kubernetes.io/controller-uid"
@@ -31,9 +31,11 @@ def job_view(job: dict[str, Any], pods: Sequence[dict[str, Any]]) -> JobView:
         attempt=_number(labels.get(ATTEMPT)),
         state=_state(job, newest, failed, complete),
         created=epoch(meta.get("creationTimestamp")) or 0.0,
-        started=epoch(status.get("startTime")),
+        # By our own clock, and since the first time: being suspended in between resets the Job's own start.
+        started=epoch((meta.get("annotations") or {}).get(RELEASED)) or epoch(status.get("startTime")),
         finished=epoch(finished),
         pod=newest["metadata"]["name"] if newest else "",
+        pod_created=epoch(newest["metadata"].get("creationTimestamp")) if newest else None,
         waiting=waiting_reason(newest),
         exit_code=ended.get("exitCode") if ended else None,
         oom_killed=bool(ended) and ended is not None and ended.get("reason") == "OOMKilled",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from controllers.admission import Candidate
+from controllers.admission import PATIENCE_SECONDS, Candidate
 from controllers.api.dataset import (
     DatasetSpec,
     DatasetStatus,
@@ -36,7 +36,7 @@ from controllers.dataset import (
 from controllers.dataset.seen import RETRY_ANNOTATION
 from controllers.dataset.volume import view
 from controllers.decision import Key
-from controllers.jobs import DATASET_UID, masters_and_path
+from controllers.jobs import DATASET_UID, PARKED, masters_and_path
 from controllers.jobview import has_ended, job_view, pods_of, runs
 from controllers.kube.client import Cluster
 from controllers.kube.errors import KubeError
@@ -97,7 +97,7 @@ class Observer:
         progress: Callable[[tuple[str, str]], Sample | None],
         line: Callable[[str], str],
     ) -> None:
-        self._stores, self._cluster, self._config, self._now = stores, cluster, config, now
+        self._stores, self._cluster, self._config, self.now = stores, cluster, config, now
         self._snapshot, self._progress, self._place = snapshot, progress, line
         self._limits = Limits(allow_local_ufs=config.allow_local_ufs, allowed_masters=config.allowed_masters)
 
@@ -114,7 +114,7 @@ class Observer:
         address = cluster_address(spec, meta.namespace if self._cluster.in_cluster else "")
         sample = self._progress((meta.namespace, meta.name))
         return Observed(
-            now=self._now(),
+            now=self.now(),
             meta=meta,
             config=self._config,
             status=status,
@@ -142,12 +142,12 @@ class Observer:
         It is asked at every event of a Job, so it looks at no more than it must.
         """
         running = {uid: pod for pod in self._stores.pods.items() if runs(pod) for uid in _owners(pod)}
-        found = []
+        found, now = [], self.now()
         for job in self._stores.jobs.items():
             pod = running.pop(job["metadata"]["uid"], None)
             if pod or _is_in_line(job):
-                found.append(_candidate(job, released=bool(pod) or not job["spec"].get("suspend")))
-        return found + [_candidate(pod, released=True) for pod in running.values()]
+                found.append(_candidate(job, pod, now))
+        return found + [_candidate(pod, pod, now) for pod in running.values()]
 
     def _spec(self, obj: dict[str, Any]) -> tuple[DatasetSpec | None, Problem | None]:
         try:
@@ -193,7 +193,7 @@ class Observer:
 
     def _explained(self, namespace: str, job: JobView) -> JobView:
         """Add why there is no pod, which Kubernetes says in an event of the Job alone (quota, admission)."""
-        if job.state is not JobState.STARTING or job.pod or self._now() - (job.started or 0) < NO_POD_SECONDS:
+        if job.state is not JobState.STARTING or job.pod or self.now() - (job.started or 0) < NO_POD_SECONDS:
             return job
         field_selector = f"regarding.uid={job.uid},type=Warning"
         try:
@@ -253,16 +253,22 @@ def _is_in_line(job: dict[str, Any]) -> bool:
     return not over and (_is_ours(job) or not job["spec"].get("suspend"))
 
 
-def _candidate(obj: dict[str, Any], *, released: bool) -> Candidate:
+def _candidate(obj: dict[str, Any], pod: dict[str, Any] | None, now: float) -> Candidate:
+    """Return a Job, or a pod whose Job is gone, as admission sees it; ``pod`` is its pod that has not ended."""
     meta = obj["metadata"]
     masters, path = masters_and_path(obj)
+    suspended = obj["spec"].get("suspend", False)
+    starting = not suspended and (pod is None or pod.get("status", {}).get("phase") == "Pending")
+    begun = epoch((pod or {}).get("metadata", {}).get("creationTimestamp") or obj.get("status", {}).get("startTime"))
     return Candidate(
         name=f"{meta['namespace']}/{meta['name']}",
         dataset=f"{meta['namespace']}/{meta.get('labels', {}).get('data.fluid.io/dataset', '')}",
         masters=frozenset(master.lower() for master in masters),  # as host names are compared
         path=path,
-        created=epoch(meta.get("creationTimestamp")) or 0.0,
-        released=released,
+        since=epoch((meta.get("annotations") or {}).get(PARKED)) or epoch(meta.get("creationTimestamp")) or 0.0,
+        released=bool(pod) or not suspended,
+        starting=starting,
+        idle=starting and begun is not None and now - begun > PATIENCE_SECONDS,
     )
 
 

@@ -147,28 +147,34 @@ class Reconciler:
 
     def _admit(self) -> Outcome:
         """Release suspended Jobs whose turn it is; one that changed meanwhile wakes us again by its event."""
-        plan = admission.plan(self._observer.candidates(), self._per_master, self._everywhere)
+        now = self._observer.now()
+        candidates = self._observer.candidates()
+        plan = admission.plan(candidates, self._per_master, self._everywhere)
         waiting, failed = dict(plan.waiting), None
         for candidate in plan.release:
-            if error := self._release(candidate.name):
+            if error := self._turn(candidate.name, "released", lambda job: self._applier.release(job, now)):
                 failed = error
                 if not isinstance(error, Conflict):
                     waiting[candidate.name] = f"it is its turn, but it cannot be released: {error.message}"
+        for candidate in plan.park:
+            failed = self._turn(candidate.name, "parked", lambda job: self._applier.park(job, now)) or failed
         moved = {name for name, text in waiting.items() if self._waiting.get(name) != text}
         self._waiting = waiting
         for name in moved:
             self._wake(name)
         if failed is not None:
             raise failed
+        if plan.waiting and any(candidate.starting for candidate in candidates):
+            return Outcome("requeue_after", admission.PATIENCE_SECONDS / 4)
         return Outcome("success")
 
-    def _release(self, name: str) -> KubeError | None:
-        """Release one Job; return what went wrong, so that it costs nobody else in line his turn."""
+    def _turn(self, name: str, what: str, act: Callable[[dict[str, Any]], None]) -> KubeError | None:
+        """Release or park one Job; return what went wrong, so that it costs nobody else in line his turn."""
         job = self._stores.jobs.get(*name.split("/", 1))
         try:
             if job is not None:
-                self._applier.release(job)
-                logger.info("released Job %s", name)
+                act(job)
+                logger.info("%s Job %s", what, name)
         except NotFound:
             return None
         except KubeError as error:

@@ -1,6 +1,7 @@
 """Admission: who may run now. Laws over seeded random lines of Jobs, and the rows that a person would ask about."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -10,9 +11,9 @@ MASTERS = ("a:1", "b:1", "c:1")
 PATHS = ("/", "/x", "/x/y", "/z", "/z2")
 
 
-def waiting(name: str, master: str = "a:1", path: str = "/x", created: float = 0.0) -> Candidate:
+def waiting(name: str, master: str = "a:1", path: str = "/x", since: float = 0.0) -> Candidate:
     """A suspended Job."""
-    return Candidate(f"ns/{name}", f"ns/ds-{name}", frozenset({master}), path, created, released=False)
+    return Candidate(f"ns/{name}", f"ns/ds-{name}", frozenset({master}), path, since, released=False)
 
 
 def running(name: str, master: str = "a:1", path: str = "/x") -> Candidate:
@@ -56,9 +57,40 @@ def test_everybody_runs_or_knows_why_not_and_waits_only_for_a_reason_of_his_own_
             continue
         assert "in line: " in found.waiting[job.name]
         here = [other for other in busy if other.masters & job.masters]
-        older = [o for o in line if o.name in found.waiting and o.masters & job.masters and o.created <= job.created]
+        older = [o for o in line if o.name in found.waiting and o.masters & job.masters and o.since <= job.since]
         mine = [other for other in here + older if other is not job]
         assert len(here) >= 2 or any(overlap(other.path, job.path) for other in mine)
+
+
+def test_a_released_job_whose_pod_does_not_start_gives_its_place_to_one_that_waits() -> None:
+    """Four Jobs without quota, image or node would otherwise keep everybody from a shared Alluxio."""
+    idle = [replace(running(f"idle-{index}", path=f"/i{index}"), starting=True, idle=True) for index in range(2)]
+    line = [waiting("one", path="/one", since=1), waiting("two", path="/two", since=2)]
+
+    first = plan([*idle, *line[:1]], per_master=2)
+    both = plan([*idle, *line], per_master=2)
+
+    assert first.release == both.release == ()
+    assert (len(first.park), len(both.park)) == (1, 2)
+    assert plan(idle, per_master=2).park == ()
+
+
+def test_only_who_is_in_the_way_is_parked() -> None:
+    """Not at another cluster, not where the path is the obstacle and its owner runs."""
+    idle = replace(running("idle", "b:1", "/x"), starting=True, idle=True)
+    busy = running("busy", "a:1", "/x")
+    line = [waiting("same path", "a:1", "/x", 1), waiting("behind it", "a:1", "/x/y", 2)]
+
+    assert plan([idle, busy, *line], per_master=4).park == ()
+    assert plan([idle, waiting("same path", "b:1", "/x/y")], per_master=4).park == (idle,)
+
+
+def test_who_was_parked_stands_behind_those_who_waited() -> None:
+    """By the time at which it gave its place away; so it comes round again, and starves nobody."""
+    parked, older, younger = waiting("parked", since=5), waiting("older", since=4), waiting("younger", since=6)
+
+    assert plan([parked, older, younger], per_master=1).release == (older,)
+    assert plan([parked, younger], per_master=1).release == (parked,)
 
 
 @pytest.mark.parametrize("seed", range(100))
@@ -73,7 +105,7 @@ def test_a_plan_that_was_carried_out_releases_nobody_else(seed: int) -> None:
 
 def test_the_oldest_goes_first() -> None:
     """With one place, the Job that was created first gets it."""
-    young, old = waiting("young", created=2, path="/b"), waiting("old", created=1, path="/a")
+    young, old = waiting("young", since=2, path="/b"), waiting("old", since=1, path="/a")
 
     assert plan([young, old], per_master=1).release == (old,)
 
@@ -90,7 +122,7 @@ def test_a_waiter_for_a_busy_cluster_holds_up_nobody_at_another() -> None:
 
 def test_a_waiter_for_its_own_path_does_not_hold_up_a_younger_one_beside_it() -> None:
     """Overlap blocks only who overlaps; the sentence names the other Dataset and both paths."""
-    blocked, free = waiting("blocked", path="/x/y", created=1), waiting("free", path="/other", created=2)
+    blocked, free = waiting("blocked", path="/x/y", since=1), waiting("free", path="/other", since=2)
 
     found = plan([running("busy", path="/x"), blocked, free], per_master=4)
 
@@ -100,7 +132,7 @@ def test_a_waiter_for_its_own_path_does_not_hold_up_a_younger_one_beside_it() ->
 
 def test_younger_jobs_below_a_path_do_not_starve_an_older_one_on_it() -> None:
     """Who waits for the root gets it when what runs has ended, though others below it come and come."""
-    whole, below = waiting("whole", path="/", created=1), waiting("below", path="/y", created=2)
+    whole, below = waiting("whole", path="/", since=1), waiting("below", path="/y", since=2)
 
     found = plan([running("busy", path="/x"), whole, below], per_master=4)
 
@@ -117,7 +149,7 @@ def test_clusters_that_share_one_address_are_one_cluster() -> None:
 
 def test_one_release_changes_the_words_of_ten_waiters_at_most() -> None:
     """Each change is a status write: a line of thousands must not be rewritten whenever it moves."""
-    line = [waiting(f"{index:05}", created=index, path=f"/p{index}") for index in range(2_000)]
+    line = [waiting(f"{index:05}", since=index, path=f"/p{index}") for index in range(2_000)]
     before = plan([running("busy"), *line], per_master=1).waiting
     after = plan([running("next"), *line[1:]], per_master=1).waiting
 
@@ -126,7 +158,7 @@ def test_one_release_changes_the_words_of_ten_waiters_at_most() -> None:
 
 def test_the_global_limit_counts_all_clusters_and_zero_means_none() -> None:
     """everywhere=1 lets one run in all; 0 lets all."""
-    line = [waiting("one", "a:1", created=1), waiting("two", "b:1", created=2)]
+    line = [waiting("one", "a:1", since=1), waiting("two", "b:1", since=2)]
 
     assert len(plan(line, per_master=4, everywhere=1).release) == 1
     assert len(plan(line, per_master=4, everywhere=0).release) == 2

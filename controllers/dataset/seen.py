@@ -38,9 +38,10 @@ class JobView:
     attempt: int
     state: JobState
     created: float = 0.0
-    started: float | None = None  # the last time that it was released
+    started: float | None = None  # the first time that it was released
     finished: float | None = None
     pod: str = ""
+    pod_created: float | None = None
     waiting: str = ""  # why no container runs yet, in Kubernetes' words
     exit_code: int | None = None  # of the newest container that ended
     oom_killed: bool = False

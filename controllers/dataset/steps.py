@@ -144,18 +144,30 @@ def _failed_text(mine: LoadStatus | SizeStatus) -> str:
 
 
 def _suspended(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> Step:
-    return Step(seen.status, "WaitingForTurn", seen.line or f"Job {job.name} waits for its turn")
+    line = seen.line or f"Job {job.name} waits for its turn"
+    if job.started is None:
+        return Step(seen.status, "WaitingForTurn", line)
+    left = job.started + spec.load.starting_deadline_seconds - seen.now
+    if left <= 0:
+        return _failed(seen, spec, step, "PodNotStarted", _too_late(spec, job, "its place was given to others"))
+    text = f"{line}; its pod did not start, so others go first"
+    return Step(seen.status, "WaitingForTurn", text, requeue_after=left)
 
 
 def _starting(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> Step:
-    left = (job.started or seen.now) + spec.load.starting_deadline_seconds - seen.now
+    # A pod that replaces one which ran has the whole time again.
+    begun = max(job.started or seen.now, job.pod_created or 0.0)
+    left = begun + spec.load.starting_deadline_seconds - seen.now
     waiting = job.waiting or "no pod yet"
     if left <= 0:
-        text = f"no container of Job {job.name} ran within {spec.load.starting_deadline_seconds} s: {waiting}"
-        return _failed(seen, spec, step, "PodNotStarted", text)
+        return _failed(seen, spec, step, "PodNotStarted", _too_late(spec, job, waiting))
     text = f"waiting for the pod of Job {job.name}: {waiting}"
     again = left if job.pod else min(left, NO_POD_AGAIN)
     return Step(_granted(seen, step, job), "PodStarting", text, requeue_after=again)
+
+
+def _too_late(spec: DatasetSpec, job: JobView, waiting: str) -> str:
+    return f"no container of Job {job.name} ran within {spec.load.starting_deadline_seconds} s: {waiting}"
 
 
 def _running(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> Step:
