@@ -1,8 +1,6 @@
 """``python -m fluidctl``."""
 
-import sys
-
-from fluidctl.cli import main
+from fluidctl.cli import entry
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()
