@@ -46,7 +46,17 @@ def _asset(name: str) -> Path | None:
 def _build(name: str, target: Path) -> None:
     cache.say(f"building {name} from Go modules, once for this machine; the first one takes minutes")
     start = time.monotonic()
-    command = ["go", "build", "-trimpath", f"-ldflags={_ldflags()}", "-o", str(target), PACKAGES[name]]
+    command = [
+        "go",
+        "build",
+        "-mod=readonly",
+        "-buildvcs=false",
+        "-trimpath",
+        f"-ldflags={_ldflags()}",
+        "-o",
+        str(target),
+        PACKAGES[name],
+    ]
     subprocess.run(command, cwd=TOOLS, env=os.environ | {"CGO_ENABLED": "0"}, check=True)
     cache.say(f"built {name} in {time.monotonic() - start:.0f} s")
 

@@ -35,6 +35,8 @@ def say(text: str) -> None:
 
 
 def _make(entry: Path, make: Callable[[Path], None]) -> None:
+    for abandoned in entry.parent.glob(f".{entry.name}-*"):  # by a maker that was killed: we hold the lock
+        shutil.rmtree(abandoned, ignore_errors=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{entry.name}-", dir=entry.parent))
     try:
         make(scratch / entry.name)

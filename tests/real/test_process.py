@@ -81,6 +81,14 @@ def test_an_interrupted_make_leaves_no_entry(tmp_path: Path) -> None:
     assert cache.obtain(entry, Path.mkdir).is_dir()
 
 
+def test_what_a_killed_maker_left_is_removed(tmp_path: Path) -> None:
+    """By the next maker of the same entry, which holds the lock."""
+    (tmp_path / ".entry-1234").mkdir()
+    (tmp_path / ".other-1234").mkdir()
+    cache.obtain(tmp_path / "entry", Path.mkdir)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".other-1234", "entry", "entry.lock"]
+
+
 def test_of_two_makers_one_makes(tmp_path: Path) -> None:
     """The second waits for the first and takes its entry."""
     made: list[int] = []
