@@ -13,6 +13,9 @@ from controllers.decision import Event
 # (people  watch the beginning), then every half minute.
 PROGRESS_EVERY = (2.0, 30.0)
 
+#: Reasons that a good life passes through in a moment: an event for each would bury those that matter.
+PASSING = {"AskingMaster", "JobCreated", "PodStarting", "Loading", "ReadingResult", "Counting", "Binding"}
+
 
 def finished(seen: Observed, step: Step, spec: DatasetSpec | None) -> DatasetStatus:
     """Return the status as it will be written: the step's, with everything that is for people."""
@@ -142,7 +145,10 @@ def events(old: DatasetStatus, new: DatasetStatus) -> tuple[Event, ...]:
     """Return one event for each turn that a person cares about: the phase, and what Ready says."""
     before, after = c.find(old.conditions, c.READY), c.find(new.conditions, c.READY)
     stalled = c.find(new.conditions, c.STALLED)
-    if after is None or (before is not None and before.reason == after.reason and old.phase == new.phase):
+    if after is None:
+        return ()
+    turned = before is None or (before.reason != after.reason and after.reason not in PASSING)
+    if not turned and old.phase == new.phase:
         return ()
     bad = bool(stalled and stalled.status == TRUE) or bool(new.load.last_reason or new.size.last_reason)
     kind = "Warning" if after.status != TRUE and bad else "Normal"

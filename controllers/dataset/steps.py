@@ -36,6 +36,8 @@ PROBE_SECONDS = 3600.0
 #: Job and pod come by two watches: how long the pod's last words may lag behind the Job's end. Whoever deletes a pod by
 #: hand waits as long, because its last words go with it.
 RESULT_GRACE = 10.0
+#: For so long after its release a Job without a container is nothing to speak of.
+STARTING_GRACE = 5.0
 #: Nothing of ours changes when Kubernetes makes no pod for a Job, so its events are looked up again after so long.
 NO_POD_AGAIN = 10.0
 #: So far may the clocks of two controllers differ, in seconds.
@@ -106,11 +108,15 @@ def _start(seen: Observed, spec: DatasetSpec, step: str) -> Step:
     status = _with(seen.status, step, job_name=_name(seen, step))
     if step == LOAD:
         status = _with(status, LOAD, loader=spec.load.loader.value)
-    reason, text = "JobCreated", f"created Job {_name(seen, step)}"
-    if seen.problem is not None:  # the last try was refused; what is claimed is what was seen
-        reason, text = seen.problem.reason, seen.problem.message
     made = (CreateJob(_job(replace(seen, status=status), spec, step)),)
-    return Step(status, reason, text, children=made, stalled=seen.problem is not None)
+    if seen.problem is not None:  # the last try was refused; what is claimed is what was seen
+        return Step(status, seen.problem.reason, seen.problem.message, children=made, stalled=True)
+    return replace(_created(status, _name(seen, step)), children=made)
+
+
+def _created(status: DatasetStatus, job: str) -> Step:
+    """What is said until there is more to say. Each status that is true for a moment only would be one write more."""
+    return Step(status, "JobCreated", f"created Job {job}")
 
 
 def retry_at(mine: LoadStatus | SizeStatus, now: float) -> float:
@@ -146,7 +152,7 @@ def _failed_text(mine: LoadStatus | SizeStatus) -> str:
 def _suspended(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> Step:
     line = seen.line or f"Job {job.name} waits for its turn"
     if job.started is None:
-        return Step(seen.status, "WaitingForTurn", line)
+        return Step(seen.status, "WaitingForTurn", line) if seen.line else _created(seen.status, job.name)
     left = job.started + spec.load.starting_deadline_seconds - seen.now
     if left <= 0:
         return _failed(seen, spec, step, "PodNotStarted", _too_late(spec, job, "its place was given to others"))
@@ -161,6 +167,9 @@ def _starting(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> Ste
     waiting = job.waiting or "no pod yet"
     if left <= 0:
         return _failed(seen, spec, step, "PodNotStarted", _too_late(spec, job, waiting))
+    soon = begun + STARTING_GRACE - seen.now
+    if soon > 0 and not job.waiting:
+        return replace(_created(seen.status, job.name), requeue_after=soon)
     text = f"waiting for the pod of Job {job.name}: {waiting}"
     again = left if job.pod else min(left, NO_POD_AGAIN)
     return Step(_granted(seen, step, job), "PodStarting", text, requeue_after=again)
