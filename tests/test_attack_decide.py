@@ -55,11 +55,13 @@ def test_a_huge_retry_annotation_does_not_grow_the_status() -> None:
 
 def test_why_there_is_no_pod_is_looked_up_again_soon() -> None:
     """A quota that is used up makes no pod, and no event that would wake the Dataset: it has to look by itself."""
-    starting = job(LOAD, JobState.STARTING, started=NOW)
+    starting = job(LOAD, JobState.STARTING, started=NOW - 5)
 
     assert decide(observed(status=at(Phase.LOADING_METADATA), jobs=(starting,))).requeue_after == 10.0
     with_pod = replace(starting, pod="a-pod")
-    assert decide(observed(status=at(Phase.LOADING_METADATA), jobs=(with_pod,))).requeue_after == 600.0
+    assert decide(observed(status=at(Phase.LOADING_METADATA), jobs=(with_pod,))).requeue_after == 595.0
+    just_released = replace(starting, started=NOW)
+    assert decide(observed(status=at(Phase.LOADING_METADATA), jobs=(just_released,))).requeue_after == 5.0
 
 
 def test_a_master_that_only_pods_cannot_reach_gets_ever_fewer_jobs() -> None:

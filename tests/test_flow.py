@@ -36,7 +36,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 @pytest.fixture
 def slow(tmp_path: Path) -> Iterator[World]:
     """The same, but loading takes a few seconds, so that there is a middle."""
-    with World(tree(tmp_path / "data"), tmp_path / "work", files_per_second=10) as made:
+    with World(tree(tmp_path / "data"), tmp_path / "work", files_per_second=20) as made:
         yield made
 
 

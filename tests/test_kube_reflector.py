@@ -286,7 +286,7 @@ def test_the_problem_is_gone_once_a_watch_is_open(cluster: Cluster, server: Scri
         r.pass_pause()
         r.take(1)
         assert r.reflector.problem == ""
-        assert r.reflector.last_activity() == r.clock.monotonic()
+        assert r.clock.monotonic() - r.reflector.last_activity() < 0.5  # the pause before it was longer
 
 
 @pytest.mark.parametrize(

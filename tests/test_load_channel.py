@@ -294,3 +294,20 @@ def test_a_bug_in_a_thread_of_the_walk_reaches_the_caller(
     with pytest.raises(ZeroDivisionError):
         _walk(client, watch, tmp_path)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("walk-")]
+
+
+def test_a_session_that_another_thread_closed_is_replaced_like_a_broken_one(client: Client) -> None:
+    """The first thread that meets a broken connection closes it for all; the others must not take that for a bug."""
+    client._session.close()
+
+    assert client.metrics().total_paths >= 1
+
+
+def test_a_wrong_value_on_an_open_session_is_not_hidden(client: Client) -> None:
+    """Only a closed session explains a ValueError."""
+    with pytest.raises(ValueError, match="not to be repeated"):
+        client.persist(_refuse)
+
+
+def _refuse(session: object) -> None:
+    raise ValueError("not to be repeated")

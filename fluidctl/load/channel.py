@@ -116,6 +116,11 @@ class Client:
             session = self._session
             try:
                 return work(session)
+            except ValueError:
+                if not session.closed:
+                    raise
+                # Another thread met the broken connection first and closed it: gRPC calls that a wrong value.
+                self._reconnect(session)
             except grpc.RpcError as error:
                 self._watch.pause(0)
                 rule = rule_for(error.code().name, error.details() or "")

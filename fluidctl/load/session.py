@@ -94,6 +94,11 @@ class Session:
         for answers in streams:
             answers.cancel()
 
+    @property
+    def closed(self) -> bool:
+        """Whether ``close`` was called: a call that begins later raises ValueError."""
+        return self._closing.is_set()
+
     def close(self) -> None:
         """Close the connection and the stream that authenticated it."""
         self._closing.set()
