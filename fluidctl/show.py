@@ -134,9 +134,10 @@ def describe(dataset: Dataset, now: float) -> list[str]:
 
 
 def _step(step: Any) -> str:
-    if not step.attempt:
+    state = "done" if step.completion_time else step.last_error or step.last_reason
+    if not step.job_name and not state:
         return ""
-    state = "done" if step.completion_time else step.last_error or step.last_reason or "running"
+    state = state or "running"
     return f"attempt {step.attempt} ({step.job_name}): {state}"
 
 
