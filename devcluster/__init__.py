@@ -10,44 +10,40 @@ from pathlib import Path
 from typing import Any, Self
 
 from controllers.kube.client import Cluster
-from devcluster.apiserver import ApiServer
-from devcluster.faults import Fault
+from devcluster.apiserver import ApiServer, Fault
 from devcluster.jobs import Controllers
+from devcluster.kinds import Obj
 from devcluster.master import AlluxioMaster
 from devcluster.node import ProcessNode
 
 __all__ = ["AlluxioMaster", "ApiServer", "Controllers", "DevCluster", "Fault", "ProcessNode"]
 
 
-class DevCluster:
+class DevCluster(ExitStack):
     """All parts together; a context manager. ``workdir`` gets the kubeconfig and what the pods write.
 
     ``behaviour`` goes to the master. Without ``directory`` there is none.
     """
 
     def __init__(
-        self, directory: str | Path | None, crds: Iterable[dict[str, Any]], workdir: str | Path, **behaviour: Any
+        self, directory: str | Path | None, crds: Iterable[Obj], workdir: str | Path, **behaviour: Any
     ) -> None:
+        super().__init__()
         self.server, self.kubeconfig = ApiServer(crds), Path(workdir) / "kubeconfig"
         self.server.write_kubeconfig(self.kubeconfig)
         self.cluster = Cluster.connect(str(self.kubeconfig), pool_size=16, user_agent="devcluster")
         self.node = ProcessNode(self.cluster, Path(workdir) / "pods")
+        self.server.logs = self.node.logs
         self.master = AlluxioMaster(directory, **behaviour) if directory else None
         self.masters: list[str] = []  # the master's address as a Dataset names it
-        self.web_port, self._stack = self.master.web_port if self.master else 0, ExitStack()
+        self.web_port = self.master.web_port if self.master else 0
 
     def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            stack.enter_context(self.server)
-            run = Controllers(self.server.store).run
-            threading.Thread(target=run, args=(self.server.changed, self.server.stopping), name="controllers").start()
-            self.server.log_readers[self.node.name] = self.node.logs
-            stack.callback(self.cluster.close)
-            if self.master:
-                self.masters = [f"127.0.0.1:{stack.enter_context(self.master).port}"]
-            stack.enter_context(self.node)
-            self._stack = stack.pop_all()
+        self.enter_context(self.server)
+        work, changed, stopping = Controllers(self.server.store).run, self.server.changed, self.server.stopping
+        threading.Thread(target=work, args=(changed, stopping), name="controllers").start()
+        self.callback(self.cluster.close)
+        if self.master:
+            self.masters = [f"127.0.0.1:{self.enter_context(self.master).port}"]
+        self.enter_context(self.node)
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()

@@ -1,44 +1,154 @@
 """A double of an Alluxio 2.9 master over a local directory: its gRPC and HTTP as far as we speak them.
 
-It answers, counts and hides failures as a real master over a local storage was measured to. A file request without
-``ttl: -1`` is refused; a real master would take it, and then delete the files.
+It answers, counts and hides failures as a real master over a local storage was measured to. No workers, no safe mode, a
+listing in one message. A request without ``ttl: -1`` is refused; a real master would take it and delete the files.
 """
 
 import json
 import os
 import threading
 import time
+import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import islice
+from dataclasses import dataclass, field
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import Any, Self
 
 import grpc
 from grpc import unary_stream_rpc_method_handler as to_stream
 from grpc import unary_unary_rpc_method_handler as to_one
 
-from devcluster.tree import Behaviour, Failed, Task, Tree
+from devcluster.http import Call, Server
 from fluidctl.load import alluxio_pb2 as pb
 from fluidctl.load import methods
 
-#: How many entries one message of a listing has at most, as in every Alluxio 2.x.
-MESSAGE_ENTRIES = 10_000
-_ASYNC = [methods.SYNC_METADATA_ASYNC.path, methods.GET_SYNC_PROGRESS.path, methods.CANCEL_SYNC_METADATA.path]
-_COUNTERS = ("AbsentCacheSize", "MetadataSyncFail", "MetadataSyncSuccess", "MetadataSyncPathsFail",
-             "MetadataSyncPrefetchFail", "MetadataSyncPrefetchOpsCount")  # fmt: skip
+_ASYNC = (methods.SYNC_METADATA_ASYNC, methods.GET_SYNC_PROGRESS, methods.CANCEL_SYNC_METADATA)
+
+
+@dataclass
+class Behaviour:
+    """What a test may set, at any time. Directories are paths in Alluxio."""
+
+    version: str = "2.9.6"
+    files_per_second: float = 0.0  # of the whole master; 0: as fast as it can
+    failing: dict[bytes, grpc.StatusCode] = field(default_factory=dict)  # of one level; recursive answers hide it
+    asynchronous: bool = True  # SyncMetadataAsync exists (2.9.4 and later)
+    standby: bool = False
+
+
+class Task:
+    """One asynchronous metadata sync."""
+
+    def __init__(self, number: int, path: bytes) -> None:
+        self.id, self.path, self.state = number, path, pb.RUNNING
+        self.objects = self.batches = 0  # the directory itself is an object too
+        self.failure, self.cancelled = b"", threading.Event()
+
+    def message(self) -> pb.SyncMetadataTask:
+        stats = b"TaskStats{# of batches=%d, # of objects loaded from UFS=%d, }" % (self.batches, self.objects)
+        info = b"TaskInfo{AlluxioPath: %s, Id: %d}" % (self.path, self.id)
+        failed = {"exceptionMessage": self.failure} if self.failure else None
+        seen = pb.SyncMetadataTask(id=self.id, state=self.state, exception=failed, taskInfoString=info)
+        seen.successOpCount, seen.taskStatString = max(0, self.objects - 1), stats
+        return seen
+
+
+class Failed(Exception):
+    """What a call is refused with: code and text."""
+
+
+class Tree:
+    """The part of a master that knows files. ``counters``: the metrics that count, without their "Master."."""
+
+    def __init__(self, root: bytes, behaviour: Behaviour) -> None:
+        self._root, self.behaviour, self.counters = root, behaviour, Counter[str]()
+        self._lock, self._stopped, self._free_at = threading.Lock(), threading.Event(), 0.0
+        self._forget()
+
+    def _forget(self) -> None:
+        self.cluster_id, self._loaded = str(uuid.uuid4()), set[bytes]()
+        self._inodes: dict[bytes, dict[bytes, pb.FileInfo]] = {b"/": {}}  # children by directory
+
+    def _know(self, path: bytes) -> pb.FileInfo:
+        """Return the entry, known from now on; OSError where the storage has none."""
+        parent, _, name = path.rpartition(b"/")
+        if not name:
+            return pb.FileInfo(path=b"/", folder=True)
+        self._know(parent or b"/")
+        with self._lock:
+            siblings = self._inodes.setdefault(parent or b"/", {})
+            return siblings.get(name) or siblings.setdefault(name, self._stat(path))
+
+    def _stat(self, path: bytes) -> pb.FileInfo:
+        stat = os.stat(self._root + path)
+        return pb.FileInfo(path=path, folder=S_ISDIR(stat.st_mode), length=S_ISREG(stat.st_mode) * stat.st_size)
+
+    def _children(self, path: bytes, kind: int) -> list[pb.FileInfo]:
+        if kind == pb.ALWAYS or (kind == pb.ONCE and path not in self._loaded):
+            self.counters["MetadataSyncPrefetchOpsCount"] += 1
+            self._load(path)
+        with self._lock:
+            return list(self._inodes.get(path, {}).values())
+
+    def _tree(self, path: bytes, kind: int) -> list[pb.FileInfo]:
+        """Walk as a recursive request does: what fails is counted, and silently left out of the answer."""
+        entries, todo, failed = [], [path], 0
+        while todo:
+            try:
+                children = self._children(todo.pop(), kind)
+            except Failed:
+                failed += 1
+                continue
+            entries += children
+            todo += [child.path for child in children if child.folder]
+        self.counters.update(MetadataSyncPathsFail=failed, MetadataSyncPrefetchFail=failed)
+        return entries
+
+    def _load(self, path: bytes, task: Task | None = None) -> None:
+        if code := self.behaviour.failing.get(path):
+            raise Failed(code, f"{code.name}:{path.decode(errors='replace')}")
+        try:
+            names = sorted(os.listdir(self._root + path))
+            found = [(name, self._stat(path.rstrip(b"/") + b"/" + name)) for name in names if name.decode()]
+        except (OSError, UnicodeDecodeError):
+            return  # one dangling link or odd name empties the directory: status OK, and every ONCE lists it again
+        for start in range(0, len(found) or 1, 1000):
+            page = dict(found[start : start + 1000])
+            if task:
+                task.objects, task.batches = task.objects + len(page), task.batches + 1
+            if rate := self.behaviour.files_per_second:
+                with self._lock:
+                    self._free_at = ready = max(self._free_at, time.monotonic()) + len(page) / rate
+                (task.cancelled if task else self._stopped).wait(ready - time.monotonic())
+            with self._lock:
+                self._inodes[path] = page | self._inodes.get(path, {})
+        self._loaded.add(path)
+
+    def _sync(self, task: Task) -> None:
+        todo = [self._know(task.path).path] if os.path.isdir(self._root + task.path) else []
+        task.objects = len(todo)
+        while todo and not task.cancelled.is_set():
+            path = todo.pop()
+            try:
+                self._load(path, task)
+            except Failed as error:
+                task.failure = error.args[1].encode()
+            with self._lock:
+                todo += [child.path for child in self._inodes.get(path, {}).values() if child.folder]
+        task.state = pb.CANCELED if task.cancelled.is_set() else pb.FAILED if task.failure else pb.SUCCEEDED
 
 
 class AlluxioMaster(Tree, grpc.GenericRpcHandler):  # type: ignore[type-arg]
     """Serves ``directory`` as the root of its namespace, on loopback. ``behaviour`` may be changed while it runs."""
 
-    def __init__(self, directory: str | Path, port: int = 0, web_port: int = 0, **behaviour: Any) -> None:
+    def __init__(self, directory: str | Path, **behaviour: Any) -> None:
         super().__init__(os.fsencode(str(directory)).rstrip(b"/"), Behaviour(**behaviour))
-        self.port, self.start_ms = port, 0
-        self._channels, self._groups = set[str](), list[Task]()
-        self._web = ThreadingHTTPServer(("127.0.0.1", web_port), type("_Bound", (_Web,), {"master": self}))
-        self.web_port = self._web.server_address[1]
+        self.port = self.start_ms = 0
+        self._channels, self._groups, self._web = set[str](), list[Task](), Server(self._page)
+        self.web_port = self._web.port
         calls: dict[methods.Method[Any, Any], Callable[[Any], Any]] = {
             methods.GET_SERVICE_VERSION: lambda _: pb.GetServiceVersionResponse(version=2),
             methods.GET_MASTER_INFO: self._info,
@@ -52,20 +162,15 @@ class AlluxioMaster(Tree, grpc.GenericRpcHandler):  # type: ignore[type-arg]
         }
         self._calls = {method.path: (method, call) for method, call in calls.items()}
 
-    def start(self) -> Self:
-        threading.Thread(target=self._web.serve_forever, args=(0.05,), daemon=True).start()
+    def __enter__(self) -> Self:
         self._listen()
         return self
 
-    def stop(self) -> None:
+    def stop(self, *_: object) -> None:
         self._close()
-        self._web.shutdown()
-        self._web.server_close()
+        self._web.stop()
 
-    __enter__ = start
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+    __exit__ = stop
 
     def restart(self) -> None:
         """Stop and start on the same port: channels, tasks and counters are gone, the inodes stay."""
@@ -91,19 +196,17 @@ class AlluxioMaster(Tree, grpc.GenericRpcHandler):  # type: ignore[type-arg]
     def _close(self) -> None:
         for task in self._groups:
             task.cancelled.set()
-        self._woken.set()
         self._stopped.set()
         self._server.stop(0).wait()
         self._pool.shutdown(wait=False)
 
     def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
-        path = details.method
-        if path == methods.AUTHENTICATE.path:
-            return grpc.stream_stream_rpc_method_handler(self._authenticate, pb.SaslMessage.FromString, _bytes)
-        hidden = self.behaviour.standby or (path in _ASYNC and not self.behaviour.asynchronous)
-        if hidden or path not in self._calls:
+        if details.method == methods.AUTHENTICATE.path:
+            one = pb.SaslMessage
+            return grpc.stream_stream_rpc_method_handler(self._authenticate, one.FromString, one.SerializeToString)
+        method, call = self._calls.get(details.method, (None, None))
+        if not method or not call or self.behaviour.standby or (method in _ASYNC and not self.behaviour.asynchronous):
             return None  # UNIMPLEMENTED "Method not found!", as of the real one
-        method, call = self._calls[path]
         channel = dict(details.invocation_metadata).get("channel-id")
         known = channel in self._channels or method is methods.GET_SERVICE_VERSION
 
@@ -116,7 +219,7 @@ class AlluxioMaster(Tree, grpc.GenericRpcHandler):  # type: ignore[type-arg]
                 context.abort(*error.args)
 
         make = to_stream if method is methods.LIST_STATUS else to_one
-        return make(run, method.request.FromString, _bytes)
+        return make(run, method.request.FromString, method.response.SerializeToString)
 
     def _authenticate(self, messages: Iterator[Any], _: grpc.ServicerContext) -> Iterator[pb.SaslMessage]:
         channel = next(messages).clientId
@@ -128,46 +231,37 @@ class AlluxioMaster(Tree, grpc.GenericRpcHandler):  # type: ignore[type-arg]
         finally:
             self._channels.discard(channel)
 
-    def is_safe(self) -> bool:
-        """Whether it is still in safe mode, in which nothing is answered about files."""
-        return time.time() * 1000 < self.start_ms + 1000 * self.behaviour.safe_mode_seconds
-
-    def _info(self, _: Any) -> pb.GetMasterInfoResponse:
-        info = pb.MasterInfo(leaderMasterAddress=f"127.0.0.1:{self.port}", rpcPort=self.port, webPort=self.web_port)
-        info.safeMode, info.startTimeMs, info.clusterId = self.is_safe(), self.start_ms, self.cluster_id
-        info.version = self.behaviour.version
-        return pb.GetMasterInfoResponse(masterInfo=info)
-
-    def gauges(self) -> dict[str, int]:
-        """Return the metrics that are states, by name."""
-        total, used = self.behaviour.capacity_bytes, self.behaviour.used_bytes
-        states = {"CapacityTotal": total, "CapacityUsed": used, "CapacityFree": total - used, "LostWorkers": 0}
-        states = {f"Cluster.{name}": value for name, value in states.items()} | {"Cluster.Workers": int(total > 0)}
+    def metrics(self) -> dict[str, int]:
+        """Return states, and what was counted since the start, by name."""
+        states = {"Cluster.CapacityTotal": 0, "Cluster.CapacityUsed": 0, "Cluster.Workers": 0, "Cluster.LostWorkers": 0}
         with self._lock:
             paths = 1 + sum(map(len, self._inodes.values()))
-        return states | {"Master.TotalPaths": paths, "Master.StartTime": self.start_ms}
-
-    def counts(self) -> dict[str, int]:
-        """Return the metrics that count since the start, by name."""
-        return {f"Master.{name}": self.counters[name] for name in _COUNTERS}
+        states |= {"Master.TotalPaths": paths, "Master.StartTime": self.start_ms}
+        return states | {f"Master.{name}": count for name, count in self.counters.items()}
 
     def _metrics(self, _: Any) -> pb.GetMetricsResponse:
-        values = (self.gauges() | self.counts()).items()
-        return pb.GetMetricsResponse(metrics={name: pb.MetricValue(doubleValue=value) for name, value in values})
+        values = {name: pb.MetricValue(doubleValue=value) for name, value in self.metrics().items()}
+        return pb.GetMetricsResponse(metrics=values)
+
+    def _page(self, call: Call) -> None:
+        gauges = {name: {"value": value} for name, value in self.metrics().items()}
+        info = {"startTimeMs": self.start_ms, "version": self.behaviour.version}
+        pages = {"/metrics/json/": {"gauges": gauges}, "/api/v1/master/info": info}
+        call.answer(200 if call.path in pages else 404, [json.dumps(pages.get(call.path)).encode()])
+
+    def _info(self, _: Any) -> pb.GetMasterInfoResponse:
+        info = {"startTimeMs": self.start_ms, "clusterId": self.cluster_id, "version": self.behaviour.version}
+        return pb.GetMasterInfoResponse(masterInfo=info)
 
     def _mounts(self, _: Any) -> pb.GetMountTableResponse:
-        point = pb.MountPointInfo(ufsUri=self._root or b"/", ufsType="local", readOnly=True)
-        return pb.GetMountTableResponse(mountPoints=[pb.MountEntry(key=b"/", value=point)])
+        root = {"key": b"/", "value": {"ufsUri": self._root or b"/", "ufsType": "local"}}
+        return pb.GetMountTableResponse(mountPoints=[root])
 
     def _list(self, request: Any) -> Iterator[pb.ListStatusResponse]:
         options, found = request.options, self._look_up(request)
         read = self._tree if options.recursive else self._children
         entries = read(found.path, options.loadMetadataType) if found.folder else [found]
-        if self.is_safe() and not all(entry.folder for entry in entries):
-            raise Failed(grpc.StatusCode.UNAVAILABLE, "Alluxio master is in safe mode. Please try again later.")
-        parts = iter([] if options.loadMetadataOnly else entries)
-        messages = iter(lambda: list(islice(parts, MESSAGE_ENTRIES)), [])
-        return (pb.ListStatusResponse(fileInfos=part) for part in messages)
+        return iter([pb.ListStatusResponse(fileInfos=[] if options.loadMetadataOnly else entries)])
 
     def _look_up(self, request: Any) -> pb.FileInfo:
         """Return the entry, known from now on; refuse what a real master refuses, and the ttl that it would obey."""
@@ -183,19 +277,18 @@ class AlluxioMaster(Tree, grpc.GenericRpcHandler):  # type: ignore[type-arg]
     def _submit(self, request: Any) -> pb.SyncMetadataAsyncResponse:
         path = request.path.rstrip(b"/") or b"/"
         with self._lock:
-            task = next((task for task in self._groups if task.path == path and task.state == pb.RUNNING), None)
-            new = task or Task(len({task.id for task in self._groups}), path)
-            self._groups.append(new)
+            running = [task for task in self._groups if task.path == path and task.state == pb.RUNNING]
+            task = running[0] if running else Task(len({task.id for task in self._groups}), path)
+            self._groups.append(task)
             group = len(self._groups) - 1
-        if not task:
-            threading.Thread(target=self._sync, args=(new,), daemon=True).start()
-        return pb.SyncMetadataAsyncResponse(submitted=True, taskGroupId=group, taskIds=[new.id])
+        if not running:
+            threading.Thread(target=self._sync, args=(task,), daemon=True).start()
+        return pb.SyncMetadataAsyncResponse(submitted=True, taskGroupId=group, taskIds=[task.id])
 
     def _task(self, request: Any) -> Task:
         if request.taskGroupId >= len(self._groups):
             raise Failed(grpc.StatusCode.NOT_FOUND, f"Task group id {request.taskGroupId} not found")
-        task: Task = self._groups[request.taskGroupId]
-        return task
+        return self._groups[int(request.taskGroupId)]
 
     def _cancel(self, request: Any) -> pb.CancelSyncMetadataResponse:
         task = self._task(request)
@@ -203,28 +296,4 @@ class AlluxioMaster(Tree, grpc.GenericRpcHandler):  # type: ignore[type-arg]
             raise Failed(grpc.StatusCode.NOT_FOUND, f"Task {task.id} not found or has already been canceled.")
         task.state = pb.CANCELED
         task.cancelled.set()
-        self._woken.set()
         return pb.CancelSyncMetadataResponse()
-
-
-def _bytes(message: Any) -> bytes:
-    return message.SerializeToString()  # type: ignore[no-any-return]
-
-
-class _Web(BaseHTTPRequestHandler):
-    master: AlluxioMaster
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Keep quiet."""
-
-    def do_GET(self) -> None:
-        master, capacity = self.master, {"total": self.master.behaviour.capacity_bytes}
-        gauges = {name: {"value": value} for name, value in master.gauges().items()}
-        counters = {name: {"count": value} for name, value in master.counts().items()}
-        info = {"startTimeMs": master.start_ms, "version": master.behaviour.version, "capacity": capacity}
-        pages = {"/metrics/json/": {"gauges": gauges, "counters": counters}, "/api/v1/master/info": info}
-        data = json.dumps(pages.get(self.path)).encode()
-        self.send_response(200 if self.path in pages else 404)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)

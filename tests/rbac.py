@@ -24,7 +24,6 @@ VERBS = {
     "replace": ("update", ""),
     "replace_status": ("update", "status"),
     "merge_patch": ("patch", ""),
-    "apply": ("patch", ""),
     "delete": ("delete", ""),
 }
 #: Methods without a resource among their arguments.
@@ -74,10 +73,7 @@ def _rights(call: ast.Call, scope: list[ast.AST], trees: list[ast.Module], where
         raise ValueError(f"{where}: cannot tell the resource of {ast.unparse(call)}")
     subresource = subresource or _subresource(call)
     suffix = f"/{subresource}" if subresource else ""
-    rights = {(verb, resource.group, resource.plural + suffix) for resource in found}
-    if method == "apply":  # creates what is not there
-        rights |= {("create", group, name) for _, group, name in rights}
-    return rights
+    return {(verb, resource.group, resource.plural + suffix) for resource in found}
 
 
 def _subresource(call: ast.Call) -> str:

@@ -16,7 +16,7 @@ import base64
 import json
 import random
 from collections.abc import Callable
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -303,7 +303,7 @@ class World:
         self.exits: list[int] = []  # exit codes of the next containers that end, where a test wants them
         self.store = Store((), lambda: self.now, random.Random(seed), window=100_000)
         # Without the schema, which is slow and belongs to other tests; a spec may be older than its CRD anyway.
-        self.store.resources[str(DATASETS)] = kinds.Kind(*astuple(DATASETS))
+        self.store.resources[str(DATASETS)] = DATASETS
         for name in NAMESPACES[1:]:
             self.store.create("namespaces", "", {"metadata": {"name": name}})
         self.first_version = self.store.version

@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from controllers.kube.client import Cluster
-from devcluster.apiserver import ApiServer
-from devcluster.faults import Fault
+from devcluster.apiserver import ApiServer, Fault
 from fluidctl import follow
 from fluidctl.cli import main
 from fluidctl.exits import Code, Failure
@@ -337,7 +336,9 @@ def test_every_change_of_the_dataset_is_seen_and_none_of_another_one(server: Api
 @pytest.mark.parametrize(
     "harm",
     [
-        pytest.param(lambda server: server.store.compact(), id="the version is forgotten"),
+        pytest.param(
+            lambda server: server.faults.add("watch=true", Fault(status=410), 2), id="the version is forgotten"
+        ),
         pytest.param(lambda server: server.faults.add("watch=true", Fault(status=500), 2), id="the server fails"),
         pytest.param(lambda server: server.faults.add("watch=true", Fault(cut=True), 2), id="the connection is cut"),
         pytest.param(lambda server: server.faults.add("GET", Fault(status=429, retry_after=0), 2), id="too busy"),

@@ -23,7 +23,7 @@ from controllers.kube.resources import (
 )
 from controllers.manager import Controller, CrdsMissingError
 from devcluster import DevCluster
-from tests.world import Obj, World, condition, found_by_walk, tree
+from tests.world import Obj, World, condition, evict, found_by_walk, tree
 
 
 @pytest.fixture
@@ -43,8 +43,12 @@ def slow(tmp_path: Path) -> Iterator[World]:
 def loading(world: World, name: str = "one") -> Obj:
     """Wait until the container of the load runs, and return its pod."""
     world.until(name, "MetadataLoaded", "False", "Loading")
-    (pod,) = (found for found in world.eyes.all(PODS) if found["status"].get("phase") == "Running")
-    return pod
+
+    def running() -> list[Obj]:  # the watch of the pods may lie behind that of the Datasets
+        return [found for found in world.eyes.all(PODS) if found["status"].get("phase") == "Running"]
+
+    (pod,) = world.eyes.until(running)
+    return dict(pod)
 
 
 # --- the good way -----------------------------------------------------------------------------------------------------
@@ -235,7 +239,7 @@ def test_a_directory_that_alluxio_shows_as_empty_is_never_ready(tmp_path: Path) 
     """One dangling link makes a real master answer "empty", status OK: Incomplete names the directory."""
     with World(tree(tmp_path / "data"), tmp_path / "work") as world:
         assert world.dev.master is not None
-        world.dev.master.behaviour.hidden.add(b"/d001")
+        (world.data / "d001" / "link").symlink_to("/nonexistent/target")
         world.apply(spec=world.spec(load={"maxAttempts": 1}))
 
         found = world.until("one", "Stalled", "True", seconds=60)
@@ -322,7 +326,7 @@ def test_an_evicted_pod_costs_no_attempt(slow: World) -> None:
     slow.apply()
     pod = loading(slow)
 
-    slow.dev.node.evict("default", pod["metadata"]["name"])
+    evict(slow.cluster, pod)
 
     status = slow.ready(seconds=60)["status"]
     assert status["load"].get("failures", 0) == 0

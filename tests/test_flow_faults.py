@@ -58,6 +58,6 @@ def test_a_dataset_whose_writes_hang_delays_no_other(world: World) -> None:
         world.apply(name)
         world.ready(name, seconds=15)
 
-    world.dev.server.faults.clear()
+    world.dev.server.faults.orders.clear()
     for index in range(3):
         world.ready(f"stuck-{index}", seconds=50)

@@ -51,7 +51,7 @@ def cluster(server: ScriptedServer, tmp_path: Path, observed: Observed, sleeps: 
     made.close()
 
 
-JSON, MERGE, APPLY = "application/json", "application/merge-patch+json", "application/apply-patch+yaml"
+JSON, MERGE = "application/json", "application/merge-patch+json"
 FLUID = "/apis/data.fluid.io/v1alpha1"
 TYPED = {"apiVersion": "data.fluid.io/v1alpha1", "kind": "Dataset"}
 VERBS: list[tuple[Callable[[Cluster], Any], str, str, dict[str, str], str, Any]] = [
@@ -96,14 +96,6 @@ VERBS: list[tuple[Callable[[Cluster], Any], str, str, dict[str, str], str, Any]]
         {},
         MERGE,
         {"metadata": {"finalizers": None}},
-    ),
-    (
-        lambda c: c.apply(PERSISTENTVOLUMES, "", "p", {"spec": {}}, "fluidctl"),
-        "PATCH",
-        "/api/v1/persistentvolumes/p",
-        {"fieldManager": "fluidctl", "force": "true"},
-        APPLY,
-        {"apiVersion": "v1", "kind": "PersistentVolume", "spec": {}},
     ),
     (
         lambda c: c.delete(JOBS, "a", "b", uid="u1", resource_version="9"),

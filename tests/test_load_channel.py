@@ -83,21 +83,25 @@ def test_a_new_leader_is_found_when_the_old_one_goes(tree: Path, watch: Watch) -
 
 def test_safe_mode_is_waited_for(tree: Path, watch: Watch) -> None:
     """Files cannot be listed before its end."""
-    with AlluxioMaster(tree, safe_mode_seconds=0.3) as master:
-        client = Client(_at(master), watch)
-        assert not master.is_safe()
-        client.close()
+    answers = [True, True, False]
+    with AlluxioMaster(tree) as master:
+        intercept(master, methods.GET_MASTER_INFO, lambda request, answer: _safe(answer(request), answers.pop(0)))
+        Client(_at(master), watch).close()
+    assert not answers
 
 
-@pytest.mark.parametrize(
-    ("behaviour", "said"), [({"standby": True}, "standing by"), ({"safe_mode_seconds": 60.0}, "in safe mode")]
-)
-def test_masters_that_do_not_lead_in_time_are_unreachable(
-    tree: Path, watch: Watch, behaviour: dict[str, Any], said: str
-) -> None:
+def _safe(info: Any, safe: bool) -> Any:
+    info.masterInfo.safeMode = safe
+    return info
+
+
+@pytest.mark.parametrize(("standby", "said"), [(True, "standing by"), (False, "in safe mode")])
+def test_masters_that_do_not_lead_in_time_are_unreachable(tree: Path, watch: Watch, standby: bool, said: str) -> None:
     """Never an old version: that is said only of a master that leads."""
-    with AlluxioMaster(tree, **behaviour) as master, pytest.raises(StepError, match=said) as caught:
-        Client(_at(master, connect_seconds=0.2), watch)
+    with AlluxioMaster(tree, standby=standby) as master:
+        intercept(master, methods.GET_MASTER_INFO, lambda request, answer: _safe(answer(request), True))
+        with pytest.raises(StepError, match=said) as caught:
+            Client(_at(master, connect_seconds=0.2), watch)
     assert caught.value.code is Exit.UNREACHABLE
 
 

@@ -109,9 +109,9 @@ def test_a_count_without_a_load_loads_and_says_so(
     steps: Steps, master: AlluxioMaster, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The master's counter of created files tells how many; a second count loads none."""
-    counts = master.counts  # the double has no such counter
+    metrics = master.metrics  # the double has no such counter
     monkeypatch.setattr(
-        master, "counts", lambda: counts() | {"Master.FilesCreated": master.gauges()["Master.TotalPaths"]}
+        master, "metrics", lambda: (now := metrics()) | {"Master.FilesCreated": now["Master.TotalPaths"]}
     )
     first, second = steps.run("size")[0], steps.run("size")[0]
 
@@ -185,10 +185,10 @@ def test_a_directory_that_hides_its_entries_never_counts_as_complete(
 
 def test_a_directory_that_heals_is_counted_and_proved(steps: Steps, master: AlluxioMaster, tree: Path) -> None:
     """Between the first look and the forced one: counted again, once each."""
-    hidden = master.behaviour.hidden
-    hidden.add(b"/d3/e2")
+    link = tree / "d3" / "e2" / "link"
+    link.symlink_to("/nonexistent/target")
     loaded, _ = steps.run("load")
-    hidden.clear()
+    link.unlink()
     result, code = steps.run("size", evidence=loaded.evidence)
 
     assert (code, result.proved, result.totals) == (Exit.COMPLETE, True, truth(tree))
@@ -292,13 +292,13 @@ def test_one_flat_listing_whose_objects_are_the_count_is_a_proof(oss: _Oss, step
 def test_an_empty_answer_of_such_a_storage_is_not_believed(oss: _Oss, steps: Steps, tree: Path) -> None:
     """Without the flat listing, a directory that shows nothing is asked for its marker: found, or incomplete."""
     make(tree, ["marked/"])
-    oss.broken, oss.refused = True, {b"/d4/e0"}
-    oss.master.behaviour.hidden.add(b"/d4/e0")
+    oss.broken, oss.refused, link = True, {b"/d4/e0"}, tree / "d4" / "e0" / "link"
+    link.symlink_to("/nonexistent/target")
     result, code = steps.both()
 
     assert (code, result.failed_directories) == (Exit.INCOMPLETE, ("/d4/e0",))
     oss.refused.clear()
-    oss.master.behaviour.hidden.clear()
+    link.unlink()
     healed, fine = steps.both()
     assert (fine, healed.proved, healed.totals) == (Exit.COMPLETE, True, truth(tree))
 
@@ -335,8 +335,8 @@ def test_a_master_that_lost_its_tree_is_noticed(
     if how == "format":
         master.format()
     else:
-        gauges = master.gauges
-        monkeypatch.setattr(master, "gauges", lambda: gauges() | {"Master.TotalPaths": 1})
+        metrics = master.metrics
+        monkeypatch.setattr(master, "metrics", lambda: metrics() | {"Master.TotalPaths": 1})
         master.restart()
     result, code = steps.run("size", evidence=loaded.evidence)
 
@@ -369,9 +369,20 @@ def test_a_restart_in_the_middle_of_a_step_is_survived(
     assert (code, result.proved, result.totals) == (Exit.COMPLETE, True, truth(tree))
 
 
-def test_a_task_that_stands_still_is_helped_by_a_walk(steps: Steps, master: AlluxioMaster, tree: Path) -> None:
+def test_a_task_that_stands_still_is_helped_by_a_walk(
+    steps: Steps, master: AlluxioMaster, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A lost wake-up in the master: any new file wakes it."""
-    master.behaviour.stall_after = 3
+    load, woken = master._load, threading.Event()
+
+    def stuck(path: bytes, task: Any = None) -> None:
+        if task and task.objects > 3:
+            woken.wait(30)
+        load(path, task)
+        if not task:
+            woken.set()
+
+    monkeypatch.setattr(master, "_load", stuck)
     result, code = steps.both()
 
     assert (code, result.totals, result.proved) == (Exit.COMPLETE, truth(tree), True)

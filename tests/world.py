@@ -197,6 +197,15 @@ class World(Sight, AbstractContextManager["World"]):
         }
 
 
+def evict(cluster: Cluster, pod: Obj) -> None:
+    """Do what an eviction does: mark the pod as disrupted, then delete it."""
+    meta, moment = pod["metadata"], "2026-01-01T00:00:00Z"
+    disrupted = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}
+    conditions = [*pod["status"].get("conditions", ()), disrupted | {"lastTransitionTime": moment}]
+    cluster.merge_patch(PODS, meta["namespace"], meta["name"], {"status": {"conditions": conditions}}, "status")
+    cluster.delete(PODS, meta["namespace"], meta["name"], uid=meta["uid"])
+
+
 def condition(obj: Obj | None, kind: str) -> Obj:
     """Return the condition of that type, or {}."""
     conditions = (obj or {}).get("status", {}).get("conditions", ())

@@ -143,22 +143,6 @@ class Cluster:
         path, what = res.path(namespace, name, subresource), _what("patch", res, namespace, name, subresource)
         return self._object(Request("PATCH", path, what, {}, body, "application/merge-patch+json"), timeout)
 
-    def apply(
-        self,
-        res: Resource,
-        namespace: str,
-        name: str,
-        body: Object,
-        field_manager: str,
-        *,
-        timeout: float = READ_SECONDS,
-    ) -> Object:
-        """Server-side apply; takes over fields that others own and creates the object where it does not exist."""
-        query = {"fieldManager": field_manager, "force": "true"}
-        path, what = res.path(namespace, name), _what("apply", res, namespace, name)
-        request = Request("PATCH", path, what, query, _typed(res, body), "application/apply-patch+yaml")
-        return self._object(request, timeout)
-
     def delete(
         self,
         res: Resource,

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Self
 
 from controllers.kube.client import Cluster
-from devcluster import ProcessNode
 from tests.real import binaries
 from tests.real.alluxio import Alluxio
 from tests.real.controlplane import ControlPlane
+from tests.real.kubelet import LoggingNode
 from tests.real.process import Process
 
 _MANIFESTS = Path(__file__).parent.parent.parent / "manifests"
@@ -51,7 +51,7 @@ class Stack:
             self.alluxio = stack.enter_context(Alluxio(self.storage, 1, self._properties))
             cluster = Cluster.connect(str(self.control_plane.kubeconfig), pool_size=16, user_agent="process-node")
             stack.callback(cluster.close)
-            self.node = stack.enter_context(ProcessNode(cluster, self.work / "pods", log_port=0))
+            self.node = stack.enter_context(LoggingNode(cluster, self.work / "pods"))
             self._stack = stack.pop_all()
         return self
 
