@@ -5,14 +5,15 @@ from dataclasses import replace
 
 import pytest
 
-from controllers.api.dataset import LoadStatus, Phase
+from controllers.api.dataset import DatasetStatus, LoadStatus, Phase
+from controllers.api.result import Result
 from controllers.api.times import rfc3339
-from controllers.dataset import LOAD, JobState, decide
+from controllers.dataset import LOAD, SIZE, JobState, Observed, decide
 from controllers.dataset.seen import RETRY_ANNOTATION
 from controllers.dataset.volume import view
 from controllers.decision import CreateJob
 from controllers.observe import _meta
-from tests.builders import NOW, at, job, observed
+from tests.builders import NOW, at, good, job, observed
 
 DAY = 86_400.0
 
@@ -86,3 +87,25 @@ def test_a_deletion_names_the_finalizers_of_others_that_hold_it_up(kind: str) ->
     assert status is not None
     assert "finalizer example.org/backup" in str(status.conditions)
     assert "pvc-protection" not in str(status.conditions)
+
+
+def test_a_count_that_always_finds_the_load_incomplete_ends_failed() -> None:
+    """A load that succeeds heals nothing by itself: only a complete count begins the attempts anew."""
+    status, phases = at(Phase.LOADING_METADATA), []
+    for round_ in range(1, 5):
+        now = NOW + 1_000 * round_
+        loaded = job(LOAD, JobState.SUCCEEDED, attempt=round_, result=good(LOAD), exit_code=0)
+        status = _decided(observed(status=status, jobs=(loaded,), now=now))
+        assert status.load.failures == round_ - 1
+        incomplete = Result(SIZE, "Incomplete", message="/d is empty", failed_directories=("/d",), failed_count=1)
+        counted = job(SIZE, JobState.FAILED, attempt=round_, result=incomplete, exit_code=21)
+        status = _decided(observed(status=status, jobs=(counted,), now=now))
+        phases.append(status.phase)
+
+    assert phases == [Phase.LOADING_METADATA] * 3 + [Phase.FAILED]
+
+
+def _decided(seen: Observed) -> DatasetStatus:
+    status = decide(seen).status
+    assert status is not None
+    return status

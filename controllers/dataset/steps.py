@@ -97,6 +97,8 @@ def _start(seen: Observed, spec: DatasetSpec, step: str) -> Step:
         return Step(seen.status, "Suspended", "spec.suspend is true: nothing new is started", stalled=True)
     if retry_in > 0:
         text = f"{mine.last_error}; the next attempt ({mine.failures + 1} of {spec.load.max_attempts}) follows"
+        if mine.last_reason == UNREACHABLE:
+            text = f"{mine.last_error}; tried again, and no attempt is charged"
         return Step(seen.status, mine.last_reason, text, requeue_after=retry_in)
     if seen.master.reachable is None and seen.master.reason == NOT_POLLED:
         asked_for = seen.now - (epoch(seen.status.run.start_time) or 0.0)
@@ -213,7 +215,8 @@ def _succeeded(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> St
 def _loaded(status: DatasetStatus, result: Result, ended: str) -> DatasetStatus:
     found = _counts(result)
     update = {"completion_time": ended, "evidence": result.evidence, "failed_directories": (), "failed_count": 0}
-    status = _with(status, LOAD, **found, **update, **_HEALED)
+    # Failures stay: the count may send the load back, and only a complete count shows that it is over with them.
+    status = _with(status, LOAD, **found, **update)
     status = _with(status, SIZE, attempt=max(1, status.size.attempt))
     return status.model_copy(update={"phase": Phase.SIZING, **_master(result)})
 
@@ -223,6 +226,7 @@ def _sized(status: DatasetStatus, result: Result, ended: str) -> DatasetStatus:
     honest = {"proved": result.proved, "loaded_by_size": result.loaded_by_size}
     doubt = {} if result.proved else {"last_error": result.message}
     status = _with(status, SIZE, **{**found, **honest, **_HEALED, **doubt}, completion_time=ended)
+    status = _with(status, LOAD, **_HEALED)
     totals = {
         "file_count": status.size.files,
         "ufs_total_bytes": status.size.bytes,
