@@ -19,8 +19,9 @@ install: $(READY) ## Make the environment in .venv: the package, its tools, the 
 
 $(READY): setup.cfg pyproject.toml constraints.txt
 	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'Python 3.11 or later is needed: make PYTHON=...' >&2; exit 1; }
-	'$(PYTHON)' -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@echo 'making .venv (once; it takes a minute or two)'
+	@'$(PYTHON)' -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 check: $(READY) generated ## Style, types, arrows between the rooms, generated files
@@ -47,10 +48,10 @@ simulate: $(READY) ## Seeded histories of a whole cluster in one thread (N=1000,
 	SIMULATIONS=$${N:-1000} SIMULATION_SEED=$${SEED:-0} $(PYTEST) tests/test_simulation.py -n auto -k history
 
 demo: $(READY) ## A dataset from Pending to Ready on this machine, Python only (DATA=directory, ONCE=1)
-	$(BIN)/fluidctl demo $${DATA:+--data "$$DATA"} $(if $(filter-out 0,$(ONCE)),--once)
+	@$(BIN)/fluidctl demo $${DATA:+--data "$$DATA"} $(if $(filter-out 0,$(ONCE)),--once)
 
 demo-real: $(READY) ## The same on a real API server and a real Alluxio (DATA=directory, ONCE=1)
-	$(BIN)/python -m tests.real.demo $${DATA:+--data "$$DATA"} $(if $(filter-out 0,$(ONCE)),--once)
+	@$(BIN)/python -m tests.real.demo $${DATA:+--data "$$DATA"} $(if $(filter-out 0,$(ONCE)),--once)
 
 proto: $(READY) ## Generate fluidctl/load/alluxio_pb2.py from the .proto
 	@$(BIN)/python -m grpc_tools.protoc --proto_path=. --python_out='$(OUT)' --pyi_out='$(OUT)' fluidctl/load/alluxio.proto

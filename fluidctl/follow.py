@@ -60,7 +60,7 @@ def cluster(kubeconfig: str, context: str) -> Iterator[Cluster]:
 def explain(error: KubeError) -> Failure:
     """Return the Failure for what the API server, or its absence, answered to a question about Datasets."""
     if isinstance(error, NotFound) and error.details.get("name"):
-        return Failure(Code.NOT_FOUND, f"no such Dataset: {error.message}")
+        return Failure(Code.NOT_FOUND, f"no Dataset {error.details['name']} in this namespace (-n names another)")
     if isinstance(error, NotFound):
         return Failure(
             Code.CRDS_MISSING,

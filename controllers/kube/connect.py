@@ -43,7 +43,7 @@ def load(kubeconfig: str | None, context: str | None) -> Connection:
 def _from_kubeconfig(paths: str, context: str | None) -> Connection:
     missing = [path for path in paths.split(os.pathsep) if path and not Path(path).expanduser().is_file()]
     if missing and len(missing) == len([path for path in paths.split(os.pathsep) if path]):
-        raise ConfigError(f"kubeconfig {paths}: no such file")
+        raise ConfigError(f"kubeconfig {paths}: there is no such file")
     configuration = client.Configuration()
     try:
         contexts, current = config.list_kube_config_contexts(paths)  # type: ignore[no-untyped-call]
