@@ -205,7 +205,9 @@ class Observer:
 
     def _users(self, meta: Meta) -> tuple[str, ...]:
         pods, _, _ = self._cluster.list_page(PODS, meta.namespace, limit=500)
-        return tuple(pod["metadata"]["name"] for pod in pods if runs(pod) and _uses(pod, meta.name))
+        # Kubernetes' pvc-protection counts every pod that has a node, one that has ended too, until it is deleted.
+        bound = (pod for pod in pods if pod["spec"].get("nodeName"))
+        return tuple(pod["metadata"]["name"] for pod in bound if _uses(pod, meta.name))
 
 
 def _own(store: Store, meta: Meta) -> list[dict[str, Any]]:

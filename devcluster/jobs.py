@@ -98,7 +98,7 @@ class Controllers:
         if volume and wanted.items() <= ({"uid": uid} | volume["spec"].get("claimRef", {})).items():
             self._store.patch(_VOLUMES, *key_of(volume), {"spec": {"claimRef": {"uid": uid}}})
             self._store.patch(_CLAIMS, *key_of(claim), {"status": {"phase": "Bound"}}, "status")
-        pods = [pod for pod in self._store.page(_PODS).items if key_of(pod)[0] == space and not _has_ended(pod)]
+        pods = [pod for pod in self._store.page(_PODS).items if key_of(pod)[0] == space and "nodeName" in pod["spec"]]
         volumes = [volume for pod in pods for volume in pod["spec"].get("volumes", ())]
         used = any(volume.get("persistentVolumeClaim", {}).get("claimName") == name for volume in volumes)
         self._hold(_CLAIMS, claim, "kubernetes.io/pvc-protection", used or "deletionTimestamp" not in claim["metadata"])

@@ -635,7 +635,7 @@ def test_a_volume_and_a_claim_made_for_each_other_are_bound(api: Cluster, space:
     eventually(lambda: _is_gone(api, PERSISTENTVOLUMES, "", name))
 
 
-def test_a_claim_stays_while_a_pod_uses_it(api: Cluster, space: str) -> None:
+def test_a_claim_stays_while_a_pod_on_a_node_names_it_even_one_that_has_ended(api: Cluster, space: str) -> None:
     api.create(PERSISTENTVOLUMECLAIMS, space, volume(space)[1])
     volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
     api.create(PODS, space, pod("user", volumes=volumes))
@@ -645,6 +645,8 @@ def test_a_claim_stays_while_a_pod_uses_it(api: Cluster, space: str) -> None:
     api.delete(PERSISTENTVOLUMECLAIMS, space, "data")
     assert "deletionTimestamp" in api.get(PERSISTENTVOLUMECLAIMS, space, "data")["metadata"]
     api.merge_patch(PODS, space, "user", {"status": {"phase": "Succeeded"}}, "status")
+    assert "deletionTimestamp" in api.get(PERSISTENTVOLUMECLAIMS, space, "data")["metadata"]
+    api.delete(PODS, space, "user", grace_seconds=0)
 
     eventually(lambda: _is_gone(api, PERSISTENTVOLUMECLAIMS, space, "data"))
 

@@ -150,7 +150,12 @@ def events(old: DatasetStatus, new: DatasetStatus) -> tuple[Event, ...]:
     turned = before is None or (before.reason != after.reason and after.reason not in PASSING)
     if not turned and old.phase == new.phase:
         return ()
-    bad = bool(stalled and stalled.status == TRUE) or bool(new.load.last_reason or new.size.last_reason)
+    bad = (stalled and stalled.status == TRUE) or _failures(new) > _failures(old)
     kind = "Warning" if after.status != TRUE and bad else "Normal"
     action = new.phase.value if new.phase else "Reconcile"
-    return (Event(kind, after.reason, action, after.message),)
+    reason = action if after.reason in PASSING else after.reason
+    return (Event(kind, reason, action, after.message),)
+
+
+def _failures(status: DatasetStatus) -> int:
+    return status.load.failures + status.size.failures

@@ -118,7 +118,7 @@ def test_kubectl_tells_the_whole_story(flow: Flow) -> None:
         "Published",
     ):
         assert re.search(rf"(Type|Reason): +{word}\n", described), described
-    for reason in ("Loading", "Counting", "Ready"):
+    for reason in ("LoadingMetadata", "Sizing", "Ready"):
         assert re.search(rf"Normal +{reason} .* data.fluid.io/fluidctl ", described), described
 
 
