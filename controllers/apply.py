@@ -54,16 +54,19 @@ class Applier:
         uid = volume["metadata"]["labels"][DATASET_UID]
         claim = volume["spec"].get("claimRef") or {}
         namespace, name = claim.get("namespace", ""), claim.get("name", "")
-        try:
-            if self._cluster.get(DATASETS, namespace, name)["metadata"]["uid"] == uid:
-                return False
-        except NotFound:
-            pass  # as it should be for an orphan
+        if self._knows(namespace, name, uid):
+            return False
         found = self._stores.claims.get(namespace, name)
         if found and found["metadata"]["labels"].get(DATASET_UID) == uid:  # not a copy, which has the label too
             self._delete(PERSISTENTVOLUMECLAIMS, namespace, name, found["metadata"]["uid"])
         self._delete(PERSISTENTVOLUMES, "", volume["metadata"]["name"], volume["metadata"]["uid"])
         return True
+
+    def _knows(self, namespace: str, name: str, uid: str) -> bool:
+        try:
+            return bool(self._cluster.get(DATASETS, namespace, name)["metadata"]["uid"] == uid)
+        except NotFound:
+            return False
 
     def release(self, job: dict[str, Any], now: float) -> None:
         """Unsuspend a Job, in the version that was seen, and note when that was done first."""
