@@ -42,8 +42,8 @@ class Behaviour:
 class Task:
     """One asynchronous metadata sync."""
 
-    def __init__(self, number: int, path: bytes) -> None:
-        self.id, self.path, self.state = number, path, pb.RUNNING
+    def __init__(self, number: int, path: bytes, deep: bool) -> None:
+        self.id, self.path, self.deep, self.state = number, path, deep, pb.RUNNING
         self.objects = self.batches = 0  # the directory itself is an object too
         self.failure, self.cancelled = b"", threading.Event()
 
@@ -137,7 +137,7 @@ class Tree:
             except Failed as error:
                 task.failure = error.args[1].encode()
             with self._lock:
-                todo += [child.path for child in self._inodes.get(path, {}).values() if child.folder]
+                todo += [child.path for child in self._inodes.get(path, {}).values() if child.folder and task.deep]
         task.state = pb.CANCELED if task.cancelled.is_set() else pb.FAILED if task.failure else pb.SUCCEEDED
 
 
@@ -275,10 +275,10 @@ class AlluxioMaster(Tree, grpc.GenericRpcHandler):  # type: ignore[type-arg]
             raise Failed(grpc.StatusCode.NOT_FOUND, f'Path "{shown}" does not exist.') from error
 
     def _submit(self, request: Any) -> pb.SyncMetadataAsyncResponse:
-        path = request.path.rstrip(b"/") or b"/"
+        path, deep = request.path.rstrip(b"/") or b"/", request.options.loadDescendantType == pb.ALL
         with self._lock:
-            running = [task for task in self._groups if task.path == path and task.state == pb.RUNNING]
-            task = running[0] if running else Task(len({task.id for task in self._groups}), path)
+            running = [task for task in self._groups if (task.path, task.deep, task.state) == (path, deep, pb.RUNNING)]
+            task = running[0] if running else Task(len({task.id for task in self._groups}), path, deep)
             self._groups.append(task)
             group = len(self._groups) - 1
         if not running:

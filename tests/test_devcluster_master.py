@@ -137,6 +137,13 @@ def test_a_task_loads_everything_and_total_paths_tell_it(master: AlluxioMaster, 
     assert master.counters["MetadataSyncPrefetchOpsCount"] == 0
 
 
+def test_a_task_of_one_level_loads_what_is_directly_below(session: Session) -> None:
+    """The six directories and not their files, so that the progress of a load does not count anything twice."""
+    session.call(methods.SYNC_METADATA_ASYNC, requests.sync_metadata(b"/data", pb.ONE))
+
+    assert finished(session).successOpCount == 6
+
+
 def test_a_running_task_is_adopted_and_can_be_cancelled(master: AlluxioMaster, session: Session) -> None:
     master.behaviour.files_per_second = 5
     first, second = submit(session), submit(session)
