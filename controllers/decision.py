@@ -4,7 +4,7 @@ The order is finalizer, status, children, events. A crash after any prefix of it
 because every child has a deterministic name that follows from the status which was written before it.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from controllers.api.dataset import DatasetStatus
@@ -90,4 +90,3 @@ class Decision:
     children: tuple[Child, ...] = ()
     events: tuple[Event, ...] = ()
     requeue_after: float | None = None
-    notes: dict[str, str] = field(default_factory=dict)  # for the log line

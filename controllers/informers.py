@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from controllers.config import ControllerConfig
 from controllers.decision import ADMISSION, ORPHAN, Key
@@ -11,6 +12,7 @@ from controllers.kube.client import Cluster
 from controllers.kube.reflector import Reflector
 from controllers.kube.resources import DATASETS, JOBS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS
 from controllers.kube.store import Change, ChangeKind
+from controllers.metrics import Metrics
 from controllers.observe import Stores, key_of
 from controllers.volumes import volume_name
 from workqueue import Clock, Lane
@@ -65,37 +67,31 @@ def _lane(change: Change) -> Lane:
 
 
 def reflectors(
-    cluster: Cluster, stores: Stores, wakes: Wakes, config: ControllerConfig, clock: Clock, rng: random.Random
+    cluster: Cluster,
+    stores: Stores,
+    wakes: Wakes,
+    config: ControllerConfig,
+    metrics: Metrics,
+    clock: Clock,
+    rng: random.Random,
 ) -> Iterator[tuple[str, Reflector]]:
     """Yield a name and a reflector for every resource and namespace that is watched.
 
     Jobs, pods, claims and volumes are watched by our label alone. Volumes have no namespace.
     """
-    rows = (
-        (DATASETS, stores.datasets, wakes.dataset, config.selector),
-        (JOBS, stores.jobs, wakes.job, SELECTOR),
-        (PODS, stores.pods, wakes.pod, SELECTOR),
-        (PERSISTENTVOLUMECLAIMS, stores.claims, wakes.child, SELECTOR),
-    )
-    for resource, store, on_change, selector in rows:
-        for namespace in config.namespaces or (None,):
-            name = resource.plural if namespace is None else f"{resource.plural}/{namespace}"
-            yield (
-                name,
-                Reflector(
-                    cluster,
-                    resource,
-                    store,
-                    on_change,
-                    namespace=namespace,
-                    label_selector=selector,
-                    clock=clock,
-                    rng=rng,
-                ),
-            )
-    yield (
-        PERSISTENTVOLUMES.plural,
-        Reflector(
-            cluster, PERSISTENTVOLUMES, stores.volumes, wakes.volume, label_selector=SELECTOR, clock=clock, rng=rng
-        ),
-    )
+    rows = [
+        (resource, store, on_change, selector, namespace)
+        for resource, store, on_change, selector in (
+            (DATASETS, stores.datasets, wakes.dataset, config.selector),
+            (JOBS, stores.jobs, wakes.job, SELECTOR),
+            (PODS, stores.pods, wakes.pod, SELECTOR),
+            (PERSISTENTVOLUMECLAIMS, stores.claims, wakes.child, SELECTOR),
+        )
+        for namespace in config.namespaces or (None,)
+    ]
+    rows.append((PERSISTENTVOLUMES, stores.volumes, wakes.volume, SELECTOR, None))
+    for resource, store, on_change, selector, namespace in rows:
+        name = resource.plural if namespace is None else f"{resource.plural}/{namespace}"
+        report = metrics.reflector(resource.plural)
+        scope: dict[str, Any] = {"namespace": namespace, "label_selector": selector, "report": report}
+        yield name, Reflector(cluster, resource, store, on_change, **scope, clock=clock, rng=rng)

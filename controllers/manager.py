@@ -130,7 +130,8 @@ class Controller:
         self._serve()
         self._check_cluster()
         wakes = Wakes(self._stores, self._queue.add, self._config.only)
-        for name, reflector in reflectors(self._cluster, self._stores, wakes, self._config, self._clock, self._rng):
+        parts = (self._cluster, self._stores, wakes, self._config, self._metrics)
+        for name, reflector in reflectors(*parts, self._clock, self._rng):
             self._informers[name] = reflector
             self._thread(f"informer-{name}", partial(reflector.run, self._stop_informers))
         self._wait_for_caches()

@@ -33,6 +33,7 @@ class Outcome:
     result: str  # "success", "requeue_after", "requeue" (a conflict), "error"
     seconds: float = 0.0
     error: str = ""
+    bug: bool = False  # the error is one of ours: controller-runtime would call it a panic
 
 
 class Follower(Protocol):
@@ -89,7 +90,7 @@ class Reconciler:
                 return Outcome("error", error=error.message)
             except Exception as error:  # noqa: BLE001
                 logger.exception("a bug: the pass ended with an exception")
-                return Outcome("error", error=str(error))
+                return Outcome("error", error=str(error), bug=True)
 
     def _dataset(self, key: Key) -> Outcome:
         obj = self._stores.datasets.get(key.namespace, key.name)

@@ -61,7 +61,7 @@ class Workers:
         self._metrics.started()
         started = time.monotonic()
         outcome = self._process(key)
-        self._metrics.ended(outcome.result, time.monotonic() - started)
+        self._metrics.ended(outcome.result, time.monotonic() - started, panic=outcome.bug)
         if outcome.result in ("error", "requeue"):
             self._queue.add_rate_limited(key)
             return

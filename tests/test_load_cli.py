@@ -7,7 +7,7 @@ import pytest
 
 from controllers.api.cli_result import cli_container_command
 from controllers.api.result import Exit
-from fluidctl.load.alluxio_cli import load_by_cli
+from tests.cli_loader import load_by_cli
 
 # Says what it was called with, then what 2.9.6 prints (alluxio.cli.fs.command), by the name of the command.
 ALLUXIO = """#!/bin/sh

@@ -11,7 +11,7 @@ from controllers.api.conditions import FALSE, TRUE, UNKNOWN
 from controllers.api.dataset import DatasetSpec, DatasetStatus, Publish
 from controllers.dataset.seen import Observed, VolumeView
 from controllers.decision import Child, CreateVolume, DeleteVolume
-from controllers.volumes import CLAIM, VOLUME, csi_source, persistent_volume, persistent_volume_claim, volume_name
+from controllers.volumes import CLAIM, VOLUME, csi_source, persistent_volume, persistent_volume_claim
 
 
 def due(status: DatasetStatus, spec: DatasetSpec) -> bool:
@@ -102,8 +102,3 @@ def _covers(found: Any, asked: Any) -> bool:
     if isinstance(asked, dict):
         return isinstance(found, dict) and all(_covers(found.get(name), value) for name, value in asked.items())
     return bool(found == asked)
-
-
-def name_of(seen: Observed) -> str:
-    """Return the PV's name, whether it exists or not."""
-    return volume_name(seen.meta.uid)

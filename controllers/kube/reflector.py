@@ -3,7 +3,7 @@
 import random
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from controllers.kube.client import Cluster
 from controllers.kube.errors import KubeError, NotFound, ServerError
@@ -19,6 +19,32 @@ _PAGE = 500
 # The server ends a watch after a random time in this range, so that not all of them come back at once (client-go).
 _WATCH_SECONDS = (300, 600)
 _POLL = 0.25
+
+
+class Report(Protocol):
+    """Who counts what a reflector does, in the manner of client-go's reflector metrics."""
+
+    def listed(self, seconds: float, items: int) -> None:
+        """A list is complete."""
+
+    def watched(self, seconds: float, events: int) -> None:
+        """A watch has ended."""
+
+    def version(self, resource_version: str) -> None:
+        """This is the last resourceVersion that was seen."""
+
+
+class NoReport:
+    """Counts nothing."""
+
+    def listed(self, seconds: float, items: int) -> None:
+        """Ignore it."""
+
+    def watched(self, seconds: float, events: int) -> None:
+        """Ignore it."""
+
+    def version(self, resource_version: str) -> None:
+        """Ignore it."""
 
 
 class Reflector:
@@ -38,6 +64,7 @@ class Reflector:
         *,
         namespace: str | None = None,
         label_selector: str = "",
+        report: Report | None = None,
         clock: Clock,
         rng: random.Random,
     ) -> None:
@@ -47,6 +74,7 @@ class Reflector:
         self._on_change = on_change
         self._namespace = namespace
         self._selector = label_selector
+        self._report: Report = report or NoReport()
         self._clock = clock
         self._rng = rng
         self._backoff = Backoff(rng)
@@ -100,6 +128,7 @@ class Reflector:
 
     def _list(self, stop: threading.Event) -> Step:
         self.lists += 1
+        begin = self._clock.monotonic()
         items: list[dict[str, Any]] = []
         token = ""
         try:
@@ -111,6 +140,8 @@ class Reflector:
                 items += map(strip, page)
                 if not token:
                     self._version = version
+                    self._report.listed(self._clock.monotonic() - begin, len(items))
+                    self._report.version(version)
                     self._announce(self._store.replace(items, version, self._namespace), stop)
                     break
         except KubeError as error:
@@ -137,7 +168,9 @@ class Reflector:
             failure = error
         finally:
             self._current = None
-        step = after_watch(failure, events=events, seconds=self._clock.monotonic() - begin)
+        lasted = self._clock.monotonic() - begin
+        self._report.watched(lasted, events)
+        step = after_watch(failure, events=events, seconds=lasted)
         if failure is not None or step.pause:
             self.restarts += 1
         if failure is not None and step.pause:
@@ -155,6 +188,7 @@ class Reflector:
         else:
             raise ServerError(0, "BadAnswer", f"watch {self._resource}: unknown event type {kind!r}")
         self._version = version_of(obj)
+        self._report.version(self._version)
         self._announce(changes, stop)
 
     def _announce(self, changes: Iterable[Change], stop: threading.Event) -> None:

@@ -34,9 +34,6 @@ class Resource:
 _FLUID = "data.fluid.io"
 
 DATASETS = Resource(_FLUID, "v1alpha1", "datasets", "Dataset")
-ALLUXIORUNTIMES = Resource(_FLUID, "v1alpha1", "alluxioruntimes", "AlluxioRuntime")
-DATABACKUPS = Resource(_FLUID, "v1alpha1", "databackups", "DataBackup")
-SCHEDULEDDATABACKUPS = Resource(_FLUID, "v1alpha1", "scheduleddatabackups", "ScheduledDataBackup")
 JOBS = Resource("batch", "v1", "jobs", "Job")
 PODS = Resource("", "v1", "pods", "Pod")
 PERSISTENTVOLUMES = Resource("", "v1", "persistentvolumes", "PersistentVolume", namespaced=False)

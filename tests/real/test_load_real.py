@@ -15,10 +15,10 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from controllers.api.command import StepCommand
 from controllers.api.result import Exit, Progress, Totals
 from fluidctl.load import requests
-from fluidctl.load.alluxio_cli import load_by_cli
 from fluidctl.load.channel import Client
 from fluidctl.load.methods import GET_STATUS
 from fluidctl.load.session import Session
+from tests.cli_loader import load_by_cli
 from tests.load_kit import Steps, make, odd_tree, truth
 from tests.real.alluxio import Alluxio
 

@@ -1,6 +1,6 @@
 """The loader AlluxioCLI as a plain process: exactly what its container runs.
 
-For machines without Kubernetes that have an ``alluxio`` command, and as the yardstick of the benchmark.
+The product only ever runs it in a pod.
 """
 
 import subprocess
