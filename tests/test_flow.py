@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import pytest
 
+from controllers import admission, observe
 from controllers.config import ControllerConfig
 from controllers.jobs import job_name
 from controllers.kube.resources import (
@@ -411,6 +412,26 @@ def test_a_volume_whose_dataset_was_torn_away_is_swept(world: World) -> None:
     world.start_controller()
 
     world.gone()
+
+
+def test_a_pod_that_never_starts_gives_its_place_to_a_dataset_that_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one place at this Alluxio: the first has no node to run on, and the second gets Ready all the same."""
+    for module in (admission, observe):
+        monkeypatch.setattr(module, "PATIENCE_SECONDS", 1.0)
+    with World(tree(tmp_path / "data"), tmp_path / "work", ControllerConfig(loads_per_master=1)) as world:
+        nowhere = {"podTemplate": {"nodeSelector": {"disk": "none"}}}
+        world.apply("stuck", world.spec("/d000", load=nowhere))
+        world.eyes.until(lambda: [pod for pod in world.eyes.all(PODS) if pod["status"].get("phase") == "Pending"])
+        world.apply("two", world.spec("/d001"))
+
+        world.ready("two")
+
+        stuck = world.get("stuck")
+        assert stuck is not None
+        assert stuck["status"]["load"].get("failures", 0) == 0
+        assert condition(stuck, "Ready")["status"] == "False"
 
 
 # --- the controller ---------------------------------------------------------------------------------------------------
