@@ -358,7 +358,7 @@ def test_every_page_is_a_sign_of_life(cluster: Cluster, server: ScriptedServer) 
     with running(cluster) as r:
         r.pass_pause()
         server.wait_for_requests(5)
-        assert r.reflector.last_activity() == r.clock.monotonic() > 0
+        assert r.reflector.last_activity() > 0, "the page counts although the watch has not begun"
 
 
 def test_a_bookmark_tells_the_store_that_late_answers_to_writes_are_old(

@@ -36,6 +36,11 @@ class StepCommand:
     directories: tuple[str, ...] = ()  # load only these (a retry of what failed); empty: all
     evidence: str = ""  # size: what the load's result said
     accept_unverified: bool = False
+    refresh: bool = False  # load: compare with the storage; find what was added, removed and changed
+    since_ms: int = 0  # load --refresh: when its run began; what was compared since then is not listed again
+    known_paths: int = 0  # load --refresh: files and directories of the last count
+    max_removed_fraction: float = 1.0  # load --refresh: of known_paths; what removes more is suspicious
+    known_cluster: str = ""  # size: end at once, without a count, where the master's cluster id is this one
     result_path: str = RESULT_PATH
     spill_path: str = SPILL_PATH
 
@@ -47,6 +52,10 @@ class StepCommand:
         args += _each("--directory", self.directories)
         args += [f"--evidence={self.evidence}"] if self.evidence else []
         args += ["--accept-unverified"] if self.accept_unverified else []
+        if self.refresh:
+            args += ["--refresh", f"--since-ms={self.since_ms}", f"--known-paths={self.known_paths}"]
+            args += [f"--max-removed-fraction={self.max_removed_fraction}"]
+        args += [f"--known-cluster={self.known_cluster}"] if self.known_cluster else []
         return [*args, f"--result-path={self.result_path}", f"--spill-path={self.spill_path}"]
 
 

@@ -37,6 +37,7 @@ class Exit(enum.IntEnum):
     NO_PROGRESS = 22
     TERMINATED = 23
     MASTER_CHANGED = 24  # restarted, failed over or formatted in mid-step
+    SUSPICIOUS_REFRESH = 25  # the storage shows so much less than before that a person must say it is meant so
 
     @property
     def permanent(self) -> bool:
@@ -76,6 +77,15 @@ class Master:
 
 
 @dataclass(frozen=True)
+class Changes:
+    """What a refresh found: entries, that is files and directories together, as the master counted its own work."""
+
+    added: int = 0
+    removed: int = 0
+    changed: int = 0
+
+
+@dataclass(frozen=True)
 class Result:
     """What a container found. ``evidence`` is opaque to the controller, which hands the load's to the size Job."""
 
@@ -91,6 +101,7 @@ class Result:
     loaded_by_size: int = 0  # files which the load had missed and the count loaded itself
     seconds: float = 0.0
     evidence: str = ""  # at most 1,000 bytes
+    changes: Changes | None = None  # load --refresh: where they are known one by one
 
     def to_json(self) -> str:
         """Return one line of at most ``MAX_RESULT_BYTES`` bytes: lists are cut first, then the message."""
@@ -108,11 +119,12 @@ class Result:
     def from_json(cls, text: str) -> Self:
         """Read a result of this or any later release; raise ValueError where it is not one, whoever wrote it."""
         data = _load(text)
-        totals, master = data.pop("totals", None), data.pop("master", None)
+        totals, master, changes = (data.pop(name, None) for name in ("totals", "master", "changes"))
         return cls(
             **_read(cls, data),
             totals=Totals(**_read(Totals, totals)) if totals is not None else None,
             master=Master(**_read(Master, master)) if master is not None else None,
+            changes=Changes(**_read(Changes, changes)) if changes is not None else None,
         )
 
 
