@@ -1,15 +1,19 @@
 """What the tests of loading share: trees, what os.walk says of them, and steps against a master."""
 
+import inspect
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from google.protobuf.message import Message
+
 from controllers.api.command import StepCommand
 from controllers.api.result import Exit, Progress, Result, Totals
 from devcluster.master import AlluxioMaster
+from fluidctl.load import requests
 from fluidctl.load.channel import Settings
 from fluidctl.load.main import run
 from fluidctl.load.methods import Method
@@ -65,6 +69,15 @@ def intercept(master: AlluxioMaster, method: Method[Any, Any], around: Callable[
     """Let ``around(request, answer)`` answer a method of the double in place of ``answer``."""
     answer = master._calls[method.path][1]
     master._calls[method.path] = (method, lambda request: around(request, answer))
+
+
+def every_request() -> Iterator[tuple[str, Message]]:
+    """Yield a request by each public builder of fluidctl.load.requests, for the path that is the builder's name."""
+    for name, builder in inspect.getmembers(requests, inspect.isfunction):
+        if not name.startswith("_"):
+            examples = {bytes: f"/{name}".encode(), int: 1, bool: True}
+            parameters = inspect.signature(builder).parameters.values()
+            yield name, builder(*(examples[each.annotation] for each in parameters if each.default is each.empty))
 
 
 class Steps:

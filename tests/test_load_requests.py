@@ -5,16 +5,21 @@ from pathlib import Path
 
 import pytest
 from google.protobuf import descriptor_pb2
+from google.protobuf.message import Message
 from grpc_tools import protoc
 
 import fluidctl.load
 from fluidctl.load import alluxio_pb2 as pb
 from fluidctl.load import requests
+from tests.load_kit import every_request
 
 PROTO = "fluidctl/load/alluxio.proto"
 ROOT = Path(__file__).parent.parent
 # CommonOptions {syncIntervalMs: -1, ttl: -1, ttlAction: FREE} by the numbers of Alluxio's file_system_master.proto.
-COMMON = b"\x08" + b"\xff" * 9 + b"\x01" + b"\x10" + b"\xff" * 9 + b"\x01" + b"\x18\x01"
+NO_TTL = b"\x10" + b"\xff" * 9 + b"\x01" + b"\x18\x01"
+COMMON = b"\x08" + b"\xff" * 9 + b"\x01" + NO_TTL
+#: Its options have no such field in Alluxio: on this way it loads with "no ttl" whatever the client says.
+WITHOUT_COMMON_OPTIONS = (pb.SyncMetadataRequest,)
 
 
 def test_a_listing_asks_for_no_ttl_byte_by_byte() -> None:
@@ -44,9 +49,27 @@ def test_every_listing_carries_the_guard_whatever_it_asks(load: pb.LoadMetadataT
     assert made.options.excludeMountInfo
 
 
+def test_every_builder_there_is_asks_for_no_ttl() -> None:
+    """Found by looking, so that a builder which is added without the guard fails here."""
+    made = dict(every_request())
+
+    assert {"list_status", "get_status", "sync_metadata"} <= made.keys()
+    for name, request in made.items():
+        assert isinstance(request, WITHOUT_COMMON_OPTIONS) or NO_TTL in common_options(request), name
+
+
+def common_options(made: Message) -> bytes:
+    """Return what a request says to all of Alluxio's loading methods, in bytes."""
+    options = getattr(made, "options", None)
+    common = getattr(options, "commonOptions", None)
+    return common.SerializeToString() if isinstance(common, Message) else b""
+
+
 def test_no_other_module_builds_a_request_for_files() -> None:
     """Else the guard would be a matter of memory."""
-    guarded = {"ListStatusRequest", "ListStatusOptions", "GetStatusRequest", "GetStatusOptions", "CommonOptions"}
+    guarded = {name for name in dir(pb) if name.endswith("Options")}
+    guarded |= {name.replace("Options", "Request") for name in guarded} & set(dir(pb))
+    assert {"ListStatusRequest", "GetStatusRequest", "SyncMetadataRequest", "CommonOptions"} <= guarded
     for file in Path(fluidctl.load.__path__[0]).glob("*.py"):
         calls = [node.func for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
         built = {call.attr for call in calls if isinstance(call, ast.Attribute)} & guarded

@@ -10,14 +10,10 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
-from google.protobuf.unknown_fields import UnknownFieldSet
 
 from controllers.api.command import StepCommand
 from controllers.api.result import Exit, Progress, Totals
-from fluidctl.load import requests
 from fluidctl.load.channel import Client
-from fluidctl.load.methods import GET_STATUS
-from fluidctl.load.session import Session
 from tests.cli_loader import load_by_cli
 from tests.load_kit import Steps, make, odd_tree, truth
 from tests.real.alluxio import Alluxio
@@ -128,20 +124,6 @@ def test_its_web_port_is_told_from_a_dead_one(alluxio: Alluxio, tmp_path: Path) 
 
     assert code is Exit.NOT_GRPC
     assert f":{alluxio.web_port} does not speak gRPC" in result.message
-
-
-def test_what_was_loaded_has_no_time_to_live(alluxio: Alluxio, steps: Steps, place: Path) -> None:
-    """Fields 15 (ttl, -1) and 22 (action, 1 is FREE) of a file: else the master would delete it from the storage."""
-    make(place, ["d/loaded", "d/looked-up"])
-    steps.both(f"/{place.name}")
-    make(place, ["e/later"])
-    session = Session(alluxio.rpc_address, "root", "auto")
-    for name in ("d", "d/loaded", "d/looked-up", "e", "e/later"):
-        info = session.call(GET_STATUS, requests.get_status(f"/{place.name}/{name}".encode())).fileInfo
-        unknown = UnknownFieldSet(info)
-        stored = {unknown[n].field_number: unknown[n].data for n in range(len(unknown))}
-        assert (stored[15], stored[22]) == (2**64 - 1, 1), name
-    session.close()
 
 
 def test_its_command_line_loads_and_our_count_proves(alluxio: Alluxio, steps: Steps, place: Path) -> None:
