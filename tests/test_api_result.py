@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from controllers.api.command import Mount, StepCommand
-from controllers.api.result import MAX_RESULT_BYTES, Exit, Master, Progress, Result, Totals, describe
+from controllers.api.result import MAX_RESULT_BYTES, Changes, Exit, Master, Progress, Result, Totals, describe
 
 FULL = Result(
     "size",
@@ -22,6 +22,7 @@ FULL = Result(
     loaded_by_size=2,
     seconds=1.5,
     evidence="{}",
+    changes=Changes(7, 103, 3),
 )
 
 
@@ -129,6 +130,7 @@ def test_the_numbers_of_the_exit_codes_are_frozen() -> None:
         22: "NO_PROGRESS",
         23: "TERMINATED",
         24: "MASTER_CHANGED",
+        25: "SUSPICIOUS_REFRESH",
     }
 
 
@@ -156,3 +158,18 @@ def test_the_argv_is_frozen() -> None:
         "--result-path=/dev/termination-log",
         "--spill-path=/var/spool/fluidctl",
     ]
+
+
+def test_the_argv_of_a_refresh_and_of_the_check_of_a_master_are_frozen() -> None:
+    """They say what to compare with; without these options a Job does what it always did."""
+    base = StepCommand("load", ("m:19998",), "/d")
+    refresh = replace(base, refresh=True, since_ms=5, known_paths=7, max_removed_fraction=0.1)
+
+    assert [word for word in refresh.argv() if word not in base.argv()] == [
+        "--refresh",
+        "--since-ms=5",
+        "--known-paths=7",
+        "--max-removed-fraction=0.1",
+    ]
+    check = replace(base, step="size", known_cluster="c-1")
+    assert [word for word in check.argv() if word not in base.argv()] == ["size", "--known-cluster=c-1"]
