@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -367,6 +368,24 @@ def test_a_restart_in_the_middle_of_a_step_is_survived(
         result, code = steps.run("size", evidence=result.evidence)
 
     assert (code, result.proved, result.totals) == (Exit.COMPLETE, True, truth(tree))
+
+
+@pytest.mark.parametrize("step", ["load", "size"])
+def test_a_master_that_goes_for_good_in_mid_step_is_unreachable(steps: Steps, master: AlluxioMaster, step: str) -> None:
+    """No attempt is charged for that, whatever was under way: a task cannot even be cancelled."""
+    stop = threading.Thread(target=master.stop)
+
+    def broken(request: Any, answer: Answer) -> Any:
+        if stop.ident is None and (step == "size" or master._groups):
+            stop.start()
+            stop.join()  # the connection ends meanwhile
+        return answer(request)
+
+    intercept(master, methods.GET_SYNC_PROGRESS if step == "load" else methods.LIST_STATUS, broken)
+    steps.settings = replace(steps.settings, connect_seconds=1.0)
+    result, code = steps.run(step)
+
+    assert code is Exit.UNREACHABLE, result.message
 
 
 def test_a_task_that_stands_still_is_helped_by_a_walk(

@@ -70,6 +70,11 @@ class Client:
         """Whether another process answers now than when ``master`` was noted: restarted or failed over."""
         return self._now.start_time_ms != self.master.start_time_ms
 
+    @property
+    def lost(self) -> bool:
+        """Whether the connection broke and no master was found again: the step is ending."""
+        return self._session.closed
+
     def accept_change(self) -> None:
         """Take the process that answers now as the one to compare with."""
         self.master = self._now

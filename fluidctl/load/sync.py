@@ -70,8 +70,8 @@ class Sync:
 
     def __exit__(self, *_: object) -> None:
         for task in self._active:
-            if not self._cancel(task):
-                break  # the master hangs, and a pod has 30 s to end
+            if self._client.lost or not self._cancel(task):
+                break  # the master is gone, or it hangs, and a pod has 30 s to end
 
     def run(self, paths: Iterable[bytes], *, shallow: bool = False) -> list[Task]:
         """Sync these paths with all that is below, or if ``shallow`` with what is directly below.
