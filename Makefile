@@ -73,7 +73,7 @@ constraints: ## Pin anew what setup.cfg allows (constraints.txt)
 	{ head -n 1 constraints.txt; "$$fresh/bin/pip" freeze --exclude-editable; } > "$$fresh/constraints" && \
 	cp "$$fresh/constraints" constraints.txt
 
-alluxio-lock: $(READY) ## Write tests/real/maven/jars.lock after a change of its pom.xml
+alluxio-lock: $(READY) ## Write tests/real/maven/jars-*.lock after a change of its pom.xml
 	$(BIN)/python -m tests.real.jars lock
 
 clean: ## Remove what these targets made here; the caches of programs and jars stay

@@ -1,4 +1,4 @@
-"""A real Alluxio 2.9.6 on the loopback address: one master, up to one worker, its command line. No cluster needed."""
+"""A real Alluxio on the loopback address: one master, up to one worker, its command line. No cluster needed."""
 
 import json
 import os
@@ -24,6 +24,7 @@ _JAVA = [
         f"--add-opens=java.base/{package}=ALL-UNNAMED"
         for package in ("java.lang", "java.util", "java.util.concurrent", "java.nio", "sun.nio.ch")
     ),
+    "--add-exports=java.management/sun.management=ALL-UNNAMED",  # 2.9.0
     "-Dio.netty.tryReflectionSetAccessible=true",
     f"-Dlog4j.configuration=file:{jars.MAVEN / 'log4j.properties'}",
 ]
@@ -43,15 +44,18 @@ class Alluxio:
         workers: int = 0,
         properties: Mapping[str, str] | None = None,
         heap: str = "1g",
+        version: str = jars.NEWEST,
     ) -> None:
         """``storage`` is the root mount (a directory, or a URI with what it needs in ``properties``).
 
         ``workers`` is 0 or 1: metadata needs none. ``properties`` win over ours; ``heap`` is the master's -Xmx.
+        ``version`` is one of those in jars.
         """
         self.storage = str(storage)
         self.host = "127.0.0.1"
         self._workers = workers
         self._heap = heap
+        self._version = version
         self._extra = dict(properties or {})
         self._stack = ExitStack()
 
@@ -61,7 +65,8 @@ class Alluxio:
             stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
             self.rpc_port, self.web_port, self._worker_rpc, self._worker_web = free_ports(4)
             self._properties = self._defaults() | self._extra
-            self._classpath = f"{jars.directory()}/*"
+            self._jars = jars.directory(self._version)
+            self._classpath = f"{self._jars}/*"
             self._write_command_line()
             shutil.copytree(self._formatted_journal(), self.directory / "journal")
             self._master = self._run(_MASTER, "master", self._heap)
@@ -192,7 +197,7 @@ class Alluxio:
 
     def _formatted_journal(self) -> Path:
         """Return an empty, formatted journal: the same for every master, and it costs a Java start to make."""
-        return cache.obtain(jars.directory().with_name(jars.directory().name + "-journal"), self._format)
+        return cache.obtain(self._jars.with_name(self._jars.name + "-journal"), self._format)
 
     def _format(self, target: Path) -> None:
         command = self._java("alluxio.cli.Format", "256m", "WARN")

@@ -44,7 +44,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         with session.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
             for name in binaries.PACKAGES:
                 binaries.program(name)
-            jars.directory()
+            wanted = {name for item in needy for name in item.fixturenames}  # type: ignore[attr-defined]
+            for version in (jars.NEWEST, *(jars.OLDER if "older_programs" in wanted else ())):
+                jars.directory(version)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -64,6 +66,11 @@ def _terminate_as_interrupt() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def real_programs() -> None:
     """Say that a test needs programs of Go, jars of Maven and Java; pytest_collection_finish has seen to it."""
+
+
+@pytest.fixture(scope="session")
+def older_programs(real_programs: None) -> None:
+    """Say that a test needs the jars of older versions of Alluxio, too."""
 
 
 @pytest.fixture(scope="session")

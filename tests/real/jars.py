@@ -1,6 +1,7 @@
-"""The jars of a real Alluxio, downloaded once by Maven and checked against maven/jars.lock (the sha256 of every jar).
+"""The jars of real Alluxio versions, downloaded once by Maven and checked against maven/jars-<version>.lock (sha256).
 
-``python -m tests.real.jars`` downloads them and prints where they are; with ``lock`` it writes jars.lock anew.
+``python -m tests.real.jars`` downloads those of 2.9.6 and prints where they are; with ``lock`` it writes every lock
+file anew.
 """
 
 import hashlib
@@ -13,55 +14,56 @@ from pathlib import Path
 from tests.real import cache
 
 MAVEN = Path(__file__).parent / "maven"
-LOCK = MAVEN / "jars.lock"
+NEWEST = "2.9.6"
+OLDER = ("2.9.3", "2.9.0")  # no asynchronous sync; see maven/pom.xml for what Maven Central lacks of them
 
 
 class LockMismatch(Exception):
-    """A downloaded jar is not the one that jars.lock names."""
+    """A downloaded jar is not the one that the lock file names."""
 
 
-def directory() -> Path:
-    """Return the directory with the jars of jars.lock, downloaded first if need be (177 MB, less than a minute).
+def directory(version: str = NEWEST) -> Path:
+    """Return the directory with the jars of a version, downloaded first if need be (180 MB, less than a minute).
 
     Raises:
         FileNotFoundError: there is no Maven. subprocess.CalledProcessError: Maven failed. LockMismatch: wrong content.
     """
-    key = hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16]
-    return cache.obtain(cache.directory() / "alluxio" / key, _download_checked)
+    key = hashlib.sha256(_lock(version).read_bytes()).hexdigest()[:16]
+    return cache.obtain(cache.directory() / "alluxio" / key, lambda target: _download_checked(version, target))
 
 
 def lock() -> None:
-    """Write jars.lock from what Maven resolves now: run after a change of pom.xml, review the difference."""
-    with tempfile.TemporaryDirectory() as scratch:
-        target = Path(scratch) / "jars"
-        _download(target)
-        LOCK.write_text("".join(f"{digest}  {name}\n" for name, digest in _digests(target).items()))
+    """Write the lock files from what Maven resolves now: run after a change of pom.xml, review the difference."""
+    for version in (NEWEST, *OLDER):
+        with tempfile.TemporaryDirectory() as scratch:
+            target = Path(scratch) / "jars"
+            _download(version, target)
+            _lock(version).write_text("".join(f"{digest}  {name}\n" for name, digest in _digests(target).items()))
 
 
-def _download_checked(target: Path) -> None:
-    _download(target)
-    locked = {name: digest for digest, name in (line.split() for line in LOCK.read_text().splitlines())}
+def _lock(version: str) -> Path:
+    return MAVEN / f"jars-{version}.lock"
+
+
+def _download_checked(version: str, target: Path) -> None:
+    _download(version, target)
+    lines = _lock(version).read_text().splitlines()
+    locked = {name: digest for digest, name in (line.split() for line in lines)}
     found = _digests(target)
     wrong = sorted(name for name in locked.keys() | found.keys() if locked.get(name) != found.get(name))
     if wrong:
-        raise LockMismatch(f"not as in {LOCK.name}: {', '.join(wrong)} (after a change of pom.xml: make alluxio-lock)")
+        raise LockMismatch(
+            f"not as in {_lock(version).name}: {', '.join(wrong)} (after a change of pom.xml: make alluxio-lock)"
+        )
 
 
-def _download(target: Path) -> None:
-    cache.say("downloading Alluxio's jars by Maven, once for this machine (177 MB)")
+def _download(version: str, target: Path) -> None:
+    cache.say(f"downloading the jars of Alluxio {version} by Maven, once for this machine (up to 180 MB)")
     start = time.monotonic()
-    command = [
-        "mvn",
-        "-q",
-        "-B",
-        "-ntp",
-        "-Dstyle.color=never",
-        "-f",
-        str(MAVEN / "pom.xml"),
-        "dependency:copy-dependencies",
-    ]
-    subprocess.run([*command, f"-DoutputDirectory={target}"], check=True, stdout=sys.stderr)
-    cache.say(f"downloaded Alluxio's jars in {time.monotonic() - start:.0f} s")
+    command = ["mvn", "-q", "-B", "-ntp", "-Dstyle.color=never", f"-P{version}", "-f", str(MAVEN / "pom.xml")]
+    command += ["dependency:copy-dependencies", f"-DoutputDirectory={target}"]
+    subprocess.run(command, check=True, stdout=sys.stderr)
+    cache.say(f"downloaded the jars of Alluxio {version} in {time.monotonic() - start:.0f} s")
 
 
 def _digests(target: Path) -> dict[str, str]:

@@ -112,10 +112,10 @@ def test_of_two_makers_one_makes(tmp_path: Path) -> None:
 
 def test_a_jar_that_is_not_the_locked_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A changed, a missing and an unexpected jar are named; none of them reaches the cache."""
-    lock = tmp_path / "jars.lock"
-    monkeypatch.setattr(jars, "LOCK", lock)
+    lock = tmp_path / f"jars-{jars.NEWEST}.lock"
+    monkeypatch.setattr(jars, "MAVEN", tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(jars, "_download", lambda target: _fill(target, {"same": "1", "changed": "2", "new": "3"}))
+    monkeypatch.setattr(jars, "_download", lambda _, target: _fill(target, {"same": "1", "changed": "2", "new": "3"}))
     _fill(tmp_path / "locked", {"same": "1", "changed": "other", "gone": "4"})
     digests = jars._digests(tmp_path / "locked")
     lock.write_text("".join(f"{digest}  {name}\n" for name, digest in digests.items()))
