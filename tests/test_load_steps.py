@@ -477,8 +477,15 @@ def test_a_request_to_stop_ends_a_step_at_once(
 
 def test_a_new_attempt_joins_the_task_of_a_killed_one(steps: Steps, master: AlluxioMaster, tree: Path) -> None:
     """The same path while it runs gives the same task, so nothing is listed twice."""
-    master.behaviour.files_per_second = 200
+    master.behaviour.files_per_second = 10  # it runs until the new attempt is there
     master._submit(pb.SyncMetadataRequest(path=b"/"))
+
+    def join(request: Any, answer: Answer) -> Any:
+        joined = answer(request)
+        master.behaviour.files_per_second = 0
+        return joined
+
+    intercept(master, methods.SYNC_METADATA_ASYNC, join)
     result, code = steps.both()
 
     assert (code, result.totals) == (Exit.COMPLETE, truth(tree))
