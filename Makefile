@@ -2,6 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.installed
+PLOTS := .venv/.bench-installed
 OUT ?= .
 PYTEST := $(BIN)/python -m pytest
 # The fast tests wait for processes more than they compute.
@@ -10,7 +11,7 @@ TESTERS ?= 4
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install check generated test test-real simulate demo demo-real proto crds manifests bench-workqueue bench-life
-.PHONY: constraints alluxio-lock clean
+.PHONY: bench-load bench-memory constraints alluxio-lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,9 +68,19 @@ bench-workqueue: $(READY) ## Measure the work queue
 bench-life: $(READY) ## Measure the life of a dataset on the real stack (ARGS='--files 100000 --runs 5')
 	$(BIN)/python -m bench.life $(ARGS)
 
+bench-load: $(PLOTS) ## Measure loading against Alluxio's command line, half an hour (ARGS='--resume', '--full', '--scale 0.02')
+	$(BIN)/python -m bench.load $(ARGS)
+
+bench-memory: $(PLOTS) ## Measure the memory of a load and a count, ten minutes (ARGS='--scale 0.02')
+	$(BIN)/python -m bench.memory $(ARGS)
+
+$(PLOTS): $(READY)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	@touch $@
+
 constraints: ## Pin anew what setup.cfg allows (constraints.txt)
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && '$(PYTHON)' -m venv "$$fresh" && \
-	"$$fresh/bin/pip" install --quiet --disable-pip-version-check --editable '.[dev]' && \
+	"$$fresh/bin/pip" install --quiet --disable-pip-version-check --editable '.[dev,bench]' && \
 	{ head -n 1 constraints.txt; "$$fresh/bin/pip" freeze --exclude-editable; } > "$$fresh/constraints" && \
 	cp "$$fresh/constraints" constraints.txt
 

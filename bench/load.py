@@ -1,0 +1,244 @@
+"""Measure how long a namespace takes to be loaded and counted: ours against Alluxio's own command line.
+
+``make bench-load`` writes load.md, load.svg and load.jsonl (a line for each run) into docs/benchmarks; the machine
+should do nothing else. Each run has a freshly formatted, freshly started Alluxio, its JVM cold, over the store of
+the tests. Methods and cases alternate: first every one once, then again. An interrupted run goes on with ``--resume``.
+"""
+
+import argparse
+import json
+import re
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench import machine
+from bench.load_figures import Case, Measured, Tree
+from bench.load_report import report
+from bench.rig import Failed, Ran, Store, ours_cpu, step, timed, total_paths
+from controllers.api.result import Totals
+from tests.real.alluxio import Alluxio
+from tests.real.process import StartFailed
+
+OUTPUT = Path(__file__).parent.parent / "docs" / "benchmarks"
+TREES = (
+    Tree("flat", (1, 100_000)),
+    Tree("wide", (1000, 100)),
+    Tree("tiny", (100, 100, 5)),
+    Tree("chain", (300, 3)),
+    Tree("big", (100, 10_000)),
+)
+OURS, CLI, COUNT, TUNED, TUNED_COUNT = "ours", "cli", "cli+count", "cli tuned", "cli+count tuned"
+#: Method -> what the command line does after loadMetadata -R, and with which properties of the master.
+_POOLS = ("concurrency.level", "executor.pool.size", "ufs.prefetch.pool.size")
+_FLUID = {f"alluxio.master.metadata.sync.{name}": "128" for name in _POOLS}
+BASELINES: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
+    CLI: (("du",), {}),
+    COUNT: (("du", "count"), {}),
+    TUNED: (("du",), _FLUID),
+    TUNED_COUNT: (("du", "count"), _FLUID),
+}
+_COMMANDS = {"du": ("du", "-s", "/"), "count": ("count", "/")}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """So many runs of a method on a case."""
+
+    case: Case
+    method: str
+    runs: int
+
+
+def default_plan(runs: int) -> Iterator[Planned]:
+    """Yield what tells most, about half an hour on two cores."""
+    for tree in ("wide", "flat", "tiny", "chain", "big"):
+        for method in (OURS, CLI):
+            yield Planned(Case(tree, "s3", 0.05), method, 1 if tree == "big" else runs)
+    for tree in ("wide", "tiny"):
+        yield from (Planned(Case(tree, "s3", 0.05), method, 1) for method in (COUNT, TUNED))
+    for tree, latency in (("wide", 0.0), ("wide", 0.15), ("flat", 0.0), ("flat", 0.15)):
+        yield from (Planned(Case(tree, "s3", latency), method, 1) for method in (OURS, CLI))
+    yield from (Planned(Case("wide", "oss", 0.05), method, 1) for method in (OURS, CLI))
+
+
+def full_plan(runs: int) -> Iterator[Planned]:
+    """Yield everything, some hours."""
+    for tree in TREES:
+        for latency in (0.05, 0.0, 0.15):
+            yield from (Planned(Case(tree.name, "s3", latency), method, runs) for method in (OURS, *BASELINES))
+        yield from (Planned(Case(tree.name, "oss", 0.05), method, runs) for method in (OURS, CLI))
+
+
+def rounds(plan: Iterable[Planned]) -> Iterator[tuple[Case, str, int]]:
+    """Yield case, method and number of every run: the first of all, then the second of all, ..."""
+    planned = list(plan)
+    for run in range(max((entry.runs for entry in planned), default=0)):
+        yield from ((entry.case, entry.method, run) for entry in planned if run < entry.runs)
+
+
+def measure(store: Store, tree: Tree, blank: Measured) -> Measured:
+    """Let one method load one tree on a new master; ``blank`` says which."""
+    driver, method, truth = blank.case.driver, blank.method, tree.totals
+    extra = BASELINES[method][1] if method in BASELINES else {}
+    limit = 180 + truth.files / 1000 * (1 + 2 * blank.case.latency)
+    store.ask(f"latency?seconds={blank.case.latency}")
+    alluxio = Alluxio(store.uri(driver, tree.name), properties=store.properties(driver) | extra, heap="8g")
+    with tempfile.TemporaryDirectory(prefix="fluidctl-bench-") as scratch, alluxio:
+        work, pids = Path(scratch), (alluxio.master_pid, store.pid)
+        store.ask("reset")
+        begin, used = machine.Moment.now(ours_cpu(pids)), [machine.cpu_seconds(pid) for pid in pids]
+        load, size, wrong = (_ours if method == OURS else _theirs)(alluxio, work, method, truth, limit)
+        master, storage = (machine.cpu_seconds(pid) - before for pid, before in zip(pids, used, strict=True))
+        counts = store.ask("counts")
+        return replace(
+            blank,
+            lists=counts["lists"],
+            heads=counts["heads"],
+            most_in_flight=counts["most_in_flight"],
+            load=load.seconds,
+            size=size.seconds,
+            master_cpu=master,
+            client_cpu=load.cpu + size.cpu,
+            store_cpu=storage,
+            foreign=machine.Moment.now(ours_cpu(pids)).foreign_since(begin),
+            wrong=wrong or _unknown(alluxio, truth),
+            start=_start(alluxio, work, method),
+        )
+
+
+def _ours(alluxio: Alluxio, work: Path, method: str, truth: Totals, limit: float) -> tuple[Ran, Ran, str]:
+    """Run the two steps as the controller does, the load's evidence handed on."""
+    load, loaded = step(alluxio, work, "load", limit)
+    size, counted = step(alluxio, work, "size", limit, loaded.evidence)
+    wrong = "" if counted.totals == truth else f"counted {counted.totals} of {truth}"
+    return load, size, wrong or ("" if counted.proved else f"not proved: {counted.message}")
+
+
+def _theirs(alluxio: Alluxio, work: Path, method: str, truth: Totals, limit: float) -> tuple[Ran, Ran, str]:
+    """Run the command line of the source design."""
+    load = timed([alluxio.executable, "fs", "loadMetadata", "-R", "/"], work / "load.log", limit)
+    ran = []
+    for name in BASELINES[method][0]:
+        ran.append(timed([alluxio.executable, "fs", *_COMMANDS[name]], work / f"{name}.log", limit))
+    size = Ran(sum(one.seconds for one in ran), sum(one.cpu for one in ran), max(one.peak for one in ran), ran[0].said)
+    wrong = "" if (total := du_bytes(size.said)) == truth.bytes else f"du says {total:,} bytes of {truth.bytes:,}"
+    if len(ran) > 1 and (found := count_totals(ran[1].said)) != truth:
+        wrong = f"{wrong} count says {found} of {truth}".strip()
+    return load, size, wrong
+
+
+def _unknown(alluxio: Alluxio, truth: Totals) -> str:
+    """Say what the master's own number of paths shows to be wrong."""
+    known = truth.files + truth.directories + 1
+    seen = total_paths(alluxio, known)
+    return "" if seen == known else f"the master has {seen:,} paths of {known:,}"
+
+
+def du_bytes(said: str) -> int:
+    """Return the bytes that ``du -s /`` printed, -1 if none."""
+    found = re.search(r"^(\d+)\s+\d+ \(\d+%\)\s+/\s*$", said, re.M)
+    return int(found.group(1)) if found else -1
+
+
+def count_totals(said: str) -> Totals | None:
+    """Return what ``count /`` printed."""
+    found = re.search(r"^(\d+)\s+(\d+)\s+(\d+)\s*$", said, re.M)
+    return Totals(*map(int, found.groups())) if found else None
+
+
+def _start(alluxio: Alluxio, work: Path, method: str) -> float:
+    """Return the seconds of a command that does next to nothing: what starting the client costs each time."""
+    nothing = [sys.executable, "-m", "fluidctl", "load", "--help"]
+    return timed(nothing if method == OURS else [alluxio.executable, "fs", "masterInfo"], work / "start", 60).seconds
+
+
+class Results:
+    """The lines of load.jsonl: what the machine was, each time, and every run."""
+
+    def __init__(self, path: Path, scale: float) -> None:
+        self._path, self._scale = path, scale
+        self.machines: list[Mapping[str, object]] = []
+        self.measured: list[Measured] = []
+
+    def read(self) -> None:
+        """Take over what was measured at this scale, but for runs without figures: those are repeated."""
+        for line in self._path.read_text().splitlines() if self._path.exists() else ():
+            if "machine" in (data := json.loads(line)):
+                self.machines.append(data)
+            elif data["scale"] == self._scale:
+                self.measured.append(Measured.from_json(line))
+
+    def begin(self) -> set[tuple[Case, str, int]]:
+        """Write the file anew with what is kept, and with the machine of now; return what need not be repeated."""
+        self.measured = [run for run in self.measured if not run.error]
+        print("looking how busy the machine is", file=sys.stderr, flush=True)
+        self.machines.append({"machine": machine.describe(), "busy": machine.busy_share()})
+        lines = [*map(json.dumps, self.machines), *(run.to_json() for run in self.measured)]
+        self._path.write_text("".join(f"{line}\n" for line in lines))
+        return {run.key for run in self.measured}
+
+    def add(self, run: Measured) -> None:
+        """Add a run at once: the next one may never end."""
+        self.measured.append(run)
+        with self._path.open("a") as file:
+            file.write(f"{run.to_json()}\n")
+
+
+def run_all(plan: Iterable[Planned], trees: dict[str, Tree], results: Results, scale: float, minutes: float) -> None:
+    """Measure what is planned and not yet measured; begin nothing after ``minutes``."""
+    done, commit, begin = results.begin(), machine.commit(), time.monotonic()
+    todo = [key for key in rounds(plan) if key not in done]
+    with tempfile.TemporaryDirectory(prefix="fluidctl-bench-") as scratch:
+        wanted = [trees[name] for name in dict.fromkeys(case.tree for case, _, _ in todo)]
+        with Store([tree.spec for tree in wanted], Path(scratch, "store.log")) as store:
+            for number, (case, method, run) in enumerate(todo, start=1):
+                if time.monotonic() - begin > minutes * 60:
+                    print(f"{minutes:.0f} minutes are over: the rest with --resume", file=sys.stderr)
+                    return
+                blank = Measured(case, method, run, scale, commit)
+                try:
+                    made = measure(store, trees[case.tree], blank)
+                except (Failed, StartFailed) as error:
+                    made = replace(blank, error=" ".join(str(error).split())[:300])
+                results.add(made)
+                said = made.error or f"{made.seconds:.1f} s {made.wrong}"
+                print(f"{number}/{len(todo)} {case} {method} {run}: {said}", file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Run, and write the report."""
+    parser = argparse.ArgumentParser(prog="python -m bench.load", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--runs", type=int, default=3, help="of the cases that are compared most closely")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the trees: 0.01 for a quick look")
+    parser.add_argument("--full", action="store_true", help="every tree, latency and method; some hours")
+    parser.add_argument("--only", type=re.compile, default="", metavar="REGEX", help='of "TREE DRIVER MS METHOD"')
+    parser.add_argument("--minutes", type=float, default=35, help="begin no run later than this")
+    parser.add_argument("--resume", action="store_true", help="measure only what load.jsonl lacks")
+    parser.add_argument("--render", action="store_true", help="measure nothing, write the report anew")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="directory")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    options.output.mkdir(parents=True, exist_ok=True)
+    trees = {tree.name: tree.scaled(options.scale) for tree in TREES}
+    results = Results(options.output / "load.jsonl", options.scale)
+    if options.resume or options.render:
+        results.read()
+    if not options.render:
+        plan = full_plan(options.runs) if options.full else default_plan(options.runs)
+        chosen = [entry for entry in plan if re.search(options.only, label(entry))]
+        run_all(chosen, trees, results, options.scale, 1e9 if options.full else options.minutes)
+    report(options.output, results.machines, results.measured, trees)
+
+
+def label(entry: Planned) -> str:
+    """Return what --only is compared with."""
+    return f"{entry.case.tree} {entry.case.driver} {1000 * entry.case.latency:.0f} {entry.method}"
+
+
+if __name__ == "__main__":
+    main()
