@@ -382,8 +382,8 @@ def test_a_master_that_goes_for_good_in_mid_step_is_unreachable(steps: Steps, ma
         return answer(request)
 
     intercept(master, methods.GET_SYNC_PROGRESS if step == "load" else methods.LIST_STATUS, broken)
-    steps.settings = replace(steps.settings, connect_seconds=1.0)
-    result, code = steps.run(step)
+    steps.settings = replace(steps.settings, connect_seconds=2.0)
+    result, code = steps.run(step, no_progress_seconds=1)  # to look for a master is not to stand still
 
     assert code is Exit.UNREACHABLE, result.message
 
@@ -459,6 +459,25 @@ def test_a_step_without_progress_ends_and_leaves_no_task_behind(steps: Steps, ma
 
     assert (code, code.permanent) == (Exit.NO_PROGRESS, False)
     assert all(task.state == pb.CANCELED for task in master._groups)
+
+
+@pytest.mark.parametrize("step", ["load", "size"])
+def test_a_call_that_is_not_answered_ends_a_step_that_stands_still(
+    steps: Steps, master: AlluxioMaster, step: str
+) -> None:
+    """As where the storage hangs at the first look at the dataset: the call may last 300 s, and is then repeated."""
+    ended = threading.Event()
+
+    def hanging(request: Any, answer: Answer) -> Any:
+        ended.wait(30)
+        return answer(request)
+
+    intercept(master, methods.GET_STATUS, hanging)
+    result, code = steps.run(step, no_progress_seconds=1)
+    ended.set()
+
+    assert code is Exit.NO_PROGRESS
+    assert "storage" in result.message
 
 
 @pytest.mark.parametrize(("step", "asynchronous"), [("load", True), ("load", False), ("size", True)])

@@ -62,7 +62,8 @@ class Client:
         self._watch = watch
         self._rng = rng
         self._lock = threading.Lock()
-        self._session, self.master = self._find()
+        with watch.excused():
+            self._session, self.master = self._find()
         self._now = self.master
 
     @property
@@ -159,7 +160,8 @@ class Client:
             if self._session is not broken:
                 return
             broken.close()
-            self._session, self._now = self._find()
+            with self._watch.excused():
+                self._session, self._now = self._find()
             if self._now.cluster_id != self.master.cluster_id:
                 raise StepError(Exit.MASTER_CHANGED, "The master was formatted during the step: its metadata is lost.")
 
@@ -183,7 +185,7 @@ class Client:
     def _open(self, address: str) -> tuple[Session, Master]:
         session = None
         try:
-            session = Session(address, self._settings.user, self._settings.auth, self._watch.halt.is_set)
+            session = Session(address, self._settings.user, self._settings.auth, self._watch.over)
             info = session.call(GET_MASTER_INFO, pb.GetMasterInfoRequest(), HANDSHAKE_SECONDS).masterInfo
             if info.version and info.version.partition(".")[0] != "2":
                 raise StepError(

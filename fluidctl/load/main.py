@@ -63,8 +63,8 @@ def run(command: StepCommand, settings: Settings, watch: Watch) -> tuple[Result,
 
 def _failed(step: str, error: StepError | Halted, watch: Watch, client: Client | None) -> tuple[Result, Exit]:
     """Return the result with what was counted so far."""
-    if isinstance(error, Halted):  # a thread noticed SIGTERM before the step's own tick did
-        error = StepError(Exit.TERMINATED, "The step was told to stop; a new attempt goes on from what is loaded.")
+    if isinstance(error, Halted):  # somebody who waited for an answer noticed it before the step's own tick did
+        error = watch.end()
     result = Result(
         step=step,
         reason=describe(error.code)[0],

@@ -1,7 +1,8 @@
 """The watch of a step: counts what moves, prints progress, ends a step that stands still or was told to stop."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from controllers.api.result import Exit, Progress, Totals
 from fluidctl.load.errors import Halted, StepError
@@ -30,6 +31,8 @@ class Watch:
         self._lock = threading.Lock()
         self._totals = Totals()
         self._start = self._moved = clock()
+        self._excused = 0
+        self._still = False
         self._reported: list[tuple[float, int]] = []
 
     @property
@@ -71,18 +74,48 @@ class Watch:
         now = self.clock()
         if not self._reported or now - self._reported[-1][0] >= REPORT_SECONDS:
             self._report(now)
-        if self._terminated.is_set():
-            raise StepError(Exit.TERMINATED, "The step was told to stop; a new attempt goes on from what is loaded.")
-        if now - self._moved > self.no_progress_seconds:
-            raise StepError(
+        if self._terminated.is_set() or self._stands_still():
+            raise self.end()
+
+    def end(self) -> StepError:
+        """Return how a step ends that ends before its work: it stands still, or it was told to stop."""
+        if self._still and not self._terminated.is_set():
+            return StepError(
                 Exit.NO_PROGRESS,
                 f"Nothing moved for {self.no_progress_seconds:.0f} s. Look at the master's log and at its storage.",
             )
+        return StepError(Exit.TERMINATED, "The step was told to stop; a new attempt goes on from what is loaded.")
+
+    def over(self) -> bool:
+        """Return whether the step ends; it does where it stands still. For whoever waits for an answer meanwhile."""
+        if self._stands_still():
+            self.halt.set()
+        return self.halt.is_set()
 
     def pause(self, seconds: float) -> None:
-        """Wait in a worker thread; raise Halted if the step ends meanwhile."""
-        if self.halt.wait(seconds):
+        """Wait between two trials; raise Halted if the step ends meanwhile."""
+        if self.halt.wait(seconds) or self.over():
             raise Halted
+
+    @contextmanager
+    def excused(self) -> Iterator[None]:
+        """Do not count the time in here as standing still: it has a limit of its own, with an end of its own."""
+        begin = self.clock()
+        with self._lock:
+            self._excused += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._excused -= 1
+                now = self.clock()
+                self._moved = min(now, self._moved + now - begin)
+
+    def _stands_still(self) -> bool:
+        with self._lock:
+            late = not self._excused and self.clock() - self._moved > self.no_progress_seconds
+            self._still = self._still or late
+            return self._still
 
     def _report(self, now: float) -> None:
         self._reported = [*self._reported[-_WINDOW:], (now, self._totals.files)]
