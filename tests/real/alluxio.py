@@ -12,6 +12,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
+
 from tests.real import cache, jars
 from tests.real.process import Process, free_ports, run
 
@@ -29,6 +31,23 @@ _JAVA = [
     f"-Dlog4j.configuration=file:{jars.MAVEN / 'log4j.properties'}",
 ]
 _START_SECONDS = 90.0  # 5 on an idle machine
+
+
+def mere_users_java(directory: Path, patch: pytest.MonkeyPatch) -> None:
+    """Let masters that start under this patch read what their user may read; root, who may read all, loses that power.
+
+    ``directory`` is for a wrapper of java. Skip the test where root has no setpriv.
+    """
+    java, setpriv = shutil.which("java"), shutil.which("setpriv")
+    if os.geteuid() != 0:
+        return
+    if setpriv is None:
+        pytest.skip("root without setpriv (util-linux): everything is readable")
+    drop = "-dac_override,-dac_read_search"
+    wrapper = directory / "java"
+    wrapper.write_text(f'#!/bin/sh\nexec {setpriv} --bounding-set={drop} --inh-caps={drop} {java} "$@"\n')
+    wrapper.chmod(0o755)
+    patch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
 
 
 class Alluxio:

@@ -1,7 +1,6 @@
 """Load and count over a real Alluxio 2.9.6: what os.walk says is what it proves, or it says what is missing."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from controllers.api.result import Exit, Progress, Totals
 from fluidctl.load.channel import Client
 from tests.cli_loader import load_by_cli
 from tests.load_kit import Steps, make, odd_tree, truth
-from tests.real.alluxio import Alluxio
+from tests.real.alluxio import Alluxio, mere_users_java
 
 
 @pytest.fixture
@@ -211,8 +210,7 @@ def test_a_directory_that_the_master_may_not_read_is_named_then_doubted(
     root = tmp_path / "root"
     make(root, ["a/1", "empty/", "locked/1", "locked/2"])
     (root / "locked").chmod(0)
-    if os.geteuid() == 0:
-        _java_without_the_power_to_read_all(tmp_path, monkeypatch)
+    mere_users_java(tmp_path, monkeypatch)
     with Alluxio(root) as master:
         steps = Steps(tmp_path / "spill", [master.rpc_address])
         first, code = steps.both()
@@ -221,15 +219,3 @@ def test_a_directory_that_the_master_may_not_read_is_named_then_doubted(
     assert (code, first.failed_directories) == (Exit.INCOMPLETE, ("/locked",))
     assert (second.reason, second.proved, second.totals) == ("CountedUnproved", False, Totals(1, 3, 0))
     assert "/locked" in second.message
-
-
-def _java_without_the_power_to_read_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    java, setpriv = shutil.which("java"), shutil.which("setpriv")
-    if setpriv is None:
-        pytest.skip("root without setpriv (util-linux): everything is readable")
-    drop = "-dac_override,-dac_read_search"
-    wrapper = tmp_path / "bin" / "java"
-    wrapper.parent.mkdir()
-    wrapper.write_text(f'#!/bin/sh\nexec {setpriv} --bounding-set={drop} --inh-caps={drop} {java} "$@"\n')
-    wrapper.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{wrapper.parent}:{os.environ['PATH']}")
