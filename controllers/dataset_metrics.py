@@ -22,6 +22,7 @@ _GAUGES = {
     "progress_total_files": "Estimate of the files that the running step has to do.",
     "cache_used_bytes": "Bytes in the cache of the Dataset's Alluxio, of all its datasets.",
     "cache_capacity_bytes": "Capacity of the cache of the Dataset's Alluxio.",
+    "last_refresh_timestamp_seconds": "When a refresh last succeeded, since the epoch.",
     "last_transition_timestamp_seconds": "When a condition last changed, since the epoch.",
 }
 
@@ -94,5 +95,6 @@ def _values(status: DatasetStatus) -> dict[str, float | None]:
         "progress_total_files": running.total or None if running else None,
         "cache_used_bytes": cache.used_bytes if cache.update_time else None,
         "cache_capacity_bytes": cache.capacity_bytes if cache.update_time else None,
+        "last_refresh_timestamp_seconds": epoch(status.refresh.completion_time),
         "last_transition_timestamp_seconds": max(changes, default=None),
     }

@@ -33,7 +33,7 @@ from controllers.dataset import (
     ProgressSample,
     VolumeView,
 )
-from controllers.dataset.seen import RETRY_ANNOTATION
+from controllers.dataset.seen import REFRESH_ANNOTATION, RETRY_ANNOTATION
 from controllers.dataset.volume import view
 from controllers.decision import Key
 from controllers.jobs import DATASET_UID, PARKED, masters_and_path
@@ -229,6 +229,7 @@ def key_of(obj: dict[str, Any]) -> Key:
 
 def _meta(obj: dict[str, Any]) -> Meta:
     meta = obj["metadata"]
+    notes = meta.get("annotations") or {}
     return Meta(
         namespace=meta.get("namespace", ""),
         name=meta["name"],
@@ -236,7 +237,8 @@ def _meta(obj: dict[str, Any]) -> Meta:
         generation=int(meta.get("generation") or 1),
         deleting="deletionTimestamp" in meta,
         finalizers=tuple(meta.get("finalizers") or ()),
-        retry=(meta.get("annotations") or {}).get(RETRY_ANNOTATION, "")[:TEXT_LENGTH],  # it is copied into the status
+        retry=notes.get(RETRY_ANNOTATION, "")[:TEXT_LENGTH],  # they are copied into the status
+        refresh=notes.get(REFRESH_ANNOTATION, "")[:TEXT_LENGTH],
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from controllers import admission, observe
-from controllers.api.conditions import READY, find
+from controllers.api.conditions import READY, REFRESHING, find
 from controllers.api.dataset import DatasetStatus
 from controllers.apply import Applier, LostLease, Refused
 from controllers.dataset import Observed, Problem, decide
@@ -128,21 +128,14 @@ class Reconciler:
 
     def _tell(self, obj: dict[str, Any], seen: Observed, decision: Decision, seconds: float) -> None:
         """Log what changed, one line for a decision that changes something, and send the events last."""
-        new = decision.status
-        before, after = find(seen.status.conditions, READY), find(new.conditions, READY) if new else None
-        if new and after and (before is None or (before.reason, seen.status.phase) != (after.reason, new.phase)):
-            logger.info(
-                "%s: %s",
-                after.reason,
-                after.message,
-                extra={
-                    "from": seen.status.phase or "",
-                    "to": new.phase or "",
-                    "reason": after.reason,
-                    "run": new.run.number,
-                    "seconds": round(seconds, 3),
-                },
-            )
+        old, new = seen.status, decision.status or seen.status
+        for kind in (READY, REFRESHING):
+            before, after = find(old.conditions, kind), find(new.conditions, kind)
+            moved = kind == READY and old.phase != new.phase
+            if after and (moved or before is None or before.reason != after.reason):
+                about = {"from": old.phase or "", "to": new.phase or "", "reason": after.reason}
+                took = {"run": new.run.number, "seconds": round(seconds, 3)}
+                logger.info("%s: %s", after.reason, after.message, extra={**about, **took})
         for event in decision.events:
             self._send_event(obj, event)
 

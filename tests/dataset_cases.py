@@ -69,6 +69,13 @@ REFUSED = (
     Refused("absurd parallelism", load(parallelism=10**9), "less than or equal to 256", "less than or equal to 256"),
     Refused("text for a number", load(maxAttempts="many"), "valid integer", "must be of type integer"),
     Refused("fraction above one", load(maxRemovedFraction="1.5"), "spec.load.maxRemovedFraction", "should match"),
+    Refused(
+        "schedule of four fields", load(refreshSchedule="0 3 * *"), "must have five cron fields", "five cron fields"
+    ),
+    Refused("schedule with a word of its own", load(refreshSchedule="@daily"), "must have five", "five cron fields"),
+    Refused("schedule that is no time", load(refreshSchedule="0 25 * * *"), "is no cron schedule: bad hour"),
+    Refused("schedule that never comes", load(refreshSchedule="0 0 30 2 *"), "bad day-of-month"),
+    Refused("unknown time zone", load(refreshSchedule="0 3 * * *", timeZone="Mars/Base"), "use an IANA name"),
     Refused("capacity of no unit", {**GOOD, "volume": {"capacity": "much"}}, "spec.volume.capacity", "should match"),
     Refused(
         "restore from two places",

@@ -207,13 +207,12 @@ def test_fields_of_fluid_that_are_not_served_are_named_and_do_no_harm() -> None:
 
 def test_fields_that_a_later_release_will_act_on_are_named_too_where_they_are_set() -> None:
     mount = {"mountPoint": "s3://bucket", "readOnly": True, "options": {"a": "b"}}
-    load = {"refreshSchedule": "0 3 * * *", "maxRemovedFraction": "0.1", "parallelism": 3}
+    load = {"refreshSchedule": "0 3 * * *", "timeZone": "Asia/Tokyo", "maxRemovedFraction": "0.2", "parallelism": 3}
     assert unserved_fields({"spec": {"mounts": [mount, mount], "load": load, "suspend": True}}) == (
         "spec.mounts[0].options",
         "spec.mounts[0].readOnly",
         "spec.mounts[1].options",
         "spec.mounts[1].readOnly",
-        "spec.load.refreshSchedule",
     )
 
 

@@ -23,8 +23,12 @@ from fluidctl.exits import MEANING, Code
 
 DOCS = Path(__file__).parent.parent / "docs"
 _REASON = r"[A-Z][a-z]+([A-Z][a-z]+)*|OOMKilled"
-#: Words of the same form: kinds of events, phases of other objects.
-_NO_REASONS = {"Bound", "Conflict", "Released", "Dataset", "Normal", "Reconcile", "Warning"}
+#: Words of the same form: kinds of events, phases of other objects, reasons of runs.
+_NO_REASONS = {"Bound", "Conflict", "Released", "Dataset", "Normal", "Reconcile", "Warning"} | {
+    "Refresh",
+    "Requested",
+    "Schedule",
+}
 _BLOCK = re.compile(r"(<!-- begin (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 

@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from controllers.api.conditions import Condition
-from controllers.api.dataset_status import CacheStatus, DatasetStatus, Phase, ProgressStatus
+from controllers.api.dataset_status import CacheStatus, DatasetStatus, Phase, ProgressStatus, RefreshStatus
 from controllers.api.result import Exit, describe
 from controllers.metrics import RESULTS, Metrics
 from workqueue.clock import FakeClock
@@ -159,6 +159,7 @@ FULL = DatasetStatus(
     phase=Phase.SIZING,
     file_count=7,
     ufs_total_bytes=70,
+    refresh=RefreshStatus(completion_time="1970-01-01T00:00:08Z"),
     progress=ProgressStatus(files=5, total=9, update_time="2026-01-01T00:00:00Z"),
     cache=CacheStatus(used_bytes=3, capacity_bytes=4, update_time="2026-01-01T00:00:00Z"),
     conditions=tuple(
@@ -177,6 +178,7 @@ def test_a_dataset_shows_what_is_known_of_it_and_its_series_go_with_it(seen: See
         "progress_total_files": 9,
         "cache_used_bytes": 3,
         "cache_capacity_bytes": 4,
+        "last_refresh_timestamp_seconds": 8,
         "last_transition_timestamp_seconds": 9,
     }
     assert {name: seen.value(f"fluidctl_dataset_{name}", **labels) for name in values} == values
@@ -224,8 +226,10 @@ def test_a_scrape_sees_whole_datasets_while_others_write(seen: Seen) -> None:
 
     writer = threading.Thread(target=write)
     writer.start()
-    for _ in range(20):
-        lines = [line for line in seen.text().splitlines() if 'namespace="ns"' in line]
-        assert len(lines) % 8 == 0
-    stop.set()
-    writer.join()
+    try:
+        for _ in range(20):
+            lines = [line for line in seen.text().splitlines() if 'namespace="ns"' in line]
+            assert len(lines) % 9 == 0
+    finally:
+        stop.set()
+        writer.join()

@@ -24,11 +24,13 @@ from controllers.api.dataset_spec import (
 )
 from controllers.api.dataset_status import (
     CacheStatus,
+    CountStatus,
     DatasetStatus,
     LoadStatus,
     MasterStatus,
     Phase,
     ProgressStatus,
+    RefreshStatus,
     RestoreStatus,
     RunStatus,
     SizeStatus,
@@ -38,10 +40,10 @@ from controllers.api.dataset_status import (
 from controllers.api.model import Model, is_unserved, normal_path
 
 __all__ = [
-    "AccessMode", "AlluxioSpec", "CacheStatus", "DatasetSpec", "DatasetStatus", "LoadSpec", "LoadStatus", "Loader",
-    "MasterStatus", "MountSpec", "OnRestoreFailure", "Phase", "PodTemplate", "ProgressStatus", "Publish", "RestoreSpec",
-    "RestoreStatus", "RunStatus", "SizeStatus", "SpecError", "StepStatus", "VolumeSpec", "VolumeStatus", "normal_path",
-    "parse_spec", "parse_status", "printable_bytes", "status_dict", "unserved_fields",
+    "AccessMode", "AlluxioSpec", "CacheStatus", "CountStatus", "DatasetSpec", "DatasetStatus", "LoadSpec", "LoadStatus",
+    "Loader", "MasterStatus", "MountSpec", "OnRestoreFailure", "Phase", "PodTemplate", "ProgressStatus", "Publish",
+    "RefreshStatus", "RestoreSpec", "RestoreStatus", "RunStatus", "SizeStatus", "SpecError", "StepStatus", "VolumeSpec",
+    "VolumeStatus", "normal_path", "parse_spec", "parse_status", "printable_bytes", "status_dict", "unserved_fields",
 ]  # fmt: skip
 
 KIND = "Dataset"

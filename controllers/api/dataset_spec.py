@@ -60,6 +60,12 @@ _IS_ADDRESS = rules(
         "must be host:port without a scheme, for example alluxio-master-0.alluxio:19998",
     )
 )
+_IS_SCHEDULE = rules(
+    (
+        r"self == '' || self.matches('^\\s*(\\S+\\s+){4}\\S+\\s*$')",
+        "must have five cron fields, for example 0 3 * * *",
+    )
+)
 _FIXED = rules(("self == oldSelf", "cannot change, because a claim keeps it: create another Dataset"))
 _SOMETHING_TO_LOAD = (
     "has(self.alluxio) || (has(self.mounts) && size(self.mounts) > 0)",
@@ -173,15 +179,16 @@ class LoadSpec(Model):
         ge=1,
         le=31_536_000,
     )
-    refresh_schedule: Annotated[str, UNSERVED] = Field(
-        default="", description="When to load again: five cron fields. Empty: never.", max_length=255
+    refresh_schedule: str = Field(
+        default="",
+        description="When to compare with the storage again: five cron fields. Empty: on request only.",
+        max_length=255,
+        json_schema_extra=_IS_SCHEDULE,
     )
-    time_zone: Annotated[str, UNSERVED] = Field(
-        default="", description="IANA time zone of refreshSchedule. Empty: UTC.", max_length=64
-    )
-    max_removed_fraction: Annotated[str, UNSERVED] = Field(
+    time_zone: str = Field(default="", description="IANA time zone of refreshSchedule. Empty: UTC.", max_length=64)
+    max_removed_fraction: str = Field(
         default="0.1",
-        description="A refresh that would remove a larger part of the files waits for a person's word.",
+        description="A refresh that finds a larger part of all entries gone is suspicious and waits for a person.",
         pattern=r"^(0(\.[0-9]{1,6})?|1(\.0{1,6})?)$",
     )
     accept_unverified: bool = Field(

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from controllers.api.conditions import FALSE, TRUE, UNKNOWN, Condition
-from controllers.api.model import INT64_MAX, TEXT_LENGTH, Count, Model, Text, Time
+from controllers.api.model import INT64_MAX, TEXT_LENGTH, Count, Difference, Model, Text, Time
 from controllers.api.times import epoch
 
 
@@ -45,6 +45,7 @@ class StepStatus(Model):
     bytes: Count = Field(default=0, description="Bytes in these files.")
     last_error: Text = Field(default="", description="What the last failed attempt said.")
     last_reason: Text = Field(default="", description="Reason of the last failed attempt.")
+    given_up: bool = Field(default=False, description="Whether no attempt follows by itself for an hour.")
 
 
 class LoadStatus(StepStatus):
@@ -74,6 +75,40 @@ class MasterStatus(Model):
     version: Text = Field(default="", description="Version of Alluxio.")
     cluster_id: Text = Field(default="", description="Survives a restart, changes when the journal is formatted.")
     start_time_ms: Count = Field(default=0, description="Start of the master, milliseconds since 1970.")
+    checking: Count = Field(
+        default=0, description="Start of a master that is asked whether it still has the metadata; 0: none is."
+    )
+
+
+class CountStatus(Model):
+    """One complete count."""
+
+    files: Count = Field(default=0, description="Files.")
+    directories: Count = Field(default=0, description="Directories, without the root of the dataset.")
+    bytes: Count = Field(default=0, description="Bytes in these files.")
+    completion_time: Time = Field(default="", description="When it was counted.")
+
+
+class RefreshStatus(Model):
+    """The last refresh, and what its schedule counts from."""
+
+    trigger: Text = Field(default="", description="Requested (by the annotation) or Schedule.")
+    start_time: Time = Field(default="", description="When it began.")
+    completion_time: Time = Field(default="", description="When it succeeded.")
+    since: Time = Field(default="", description="What was compared since then is not compared again.")
+    before: CountStatus = Field(default=CountStatus(), description="The last complete count before it.")
+    added: Count | None = Field(default=None, description="Entries added, as the master counted them.")
+    removed: Count | None = Field(default=None, description="Entries removed, as the master counted them.")
+    changed: Count | None = Field(default=None, description="Entries changed, as the master counted them.")
+    files_delta: Difference = Field(default=0, description="Files now, less the files before.")
+    directories_delta: Difference = Field(default=0, description="Directories now, less the directories before.")
+    bytes_delta: Difference = Field(default=0, description="Bytes now, less the bytes before.")
+    suspicious: Text = Field(
+        default="", description="Why it may be the storage's fault that so much is gone; empty: nothing is suspicious."
+    )
+    schedule: Text = Field(default="", description="The schedule and its time zone, as they were seen last.")
+    schedule_since: Time = Field(default="", description="When it was seen first; slots count from here.")
+    last_schedule_time: Time = Field(default="", description="The slot of the schedule that was served last.")
 
 
 class ProgressStatus(Model):
@@ -197,6 +232,7 @@ class DatasetStatus(Model):
     size: SizeStatus = Field(default=SizeStatus(), description="The count step of the run.")
     master: MasterStatus = Field(default=MasterStatus(), description="The master that answered the last step.")
     progress: ProgressStatus = Field(default=ProgressStatus(), description="The running step.")
+    refresh: RefreshStatus = Field(default=RefreshStatus(), description="The last refresh.")
     file_count: Count | None = Field(default=None, description="Files in the dataset, counted and complete.")
     ufs_total_bytes: Count | None = Field(default=None, description="Bytes in the dataset, counted and complete.")
     ufs_total: Text = Field(default="", description="ufsTotalBytes for people, for example 443.89MiB.")

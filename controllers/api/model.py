@@ -78,6 +78,8 @@ def _rfc3339(text: str) -> str:
 UNSERVED = Field(json_schema_extra={"x-unserved": True})
 #: A number of things: fits int64, which is what the API server keeps.
 Count = Annotated[int, Field(ge=0, le=INT64_MAX, json_schema_extra={"format": "int64"})]
+#: The difference of two of them.
+Difference = Annotated[int, Field(ge=-INT64_MAX, le=INT64_MAX, json_schema_extra={"format": "int64"})]
 #: RFC 3339 with an offset, or "" for not yet.
 Time = Annotated[str, AfterValidator(_rfc3339), Field(json_schema_extra={"format": "date-time"})]
 #: Text in a status: what is longer is cut, so that a status stays small whatever a container or another hand says.

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from controllers import schedule
 from controllers.api.dataset import DatasetSpec, Loader, MountSpec, SpecError
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.")
@@ -30,6 +31,8 @@ class Limits:
 def validate(spec: DatasetSpec, limits: Limits, *, runtime_exists: bool) -> None:
     """Raise SpecError with up to three sentences where the spec cannot be served."""
     problems = [*_mount_problems(spec, limits), *_alluxio_problems(spec, limits), *_restore_problems(spec)]
+    if spec.load.refresh_schedule and (text := schedule.problem(spec.load.refresh_schedule, spec.load.time_zone)):
+        problems.append(f"spec.load.refreshSchedule: {text}")
     if problems:
         raise SpecError(". ".join(problems[:3]))
     if spec.alluxio is None and not runtime_exists:

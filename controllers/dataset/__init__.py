@@ -4,8 +4,8 @@
 
 1. Is it being deleted?            -> cancel Jobs, delete claim and volume, let go        (deletion)
 2. Is the spec acceptable?         -> say what to do                                      (here)
-3. Does something begin?           -> a new run, a new chance after Failed                (life)
-4. Which step of the run is next?  -> load, size                                          (steps)
+3. Does something begin?           -> a new run, a refresh, a check, a new chance         (life, refresh, check)
+4. Which step of the run is next?  -> load, size                                          (steps, stepjob, attempts)
 5. Is everything there?            -> volume, proof, Ready                                (here, volume)
 
 Afterwards ``report`` computes what a person reads.
@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from controllers.api.conditions import TRUE
 from controllers.api.dataset import DatasetSpec, DatasetStatus, Phase
-from controllers.dataset import deletion, life, report, steps, volume
+from controllers.dataset import attempts, deletion, life, refresh, report, steps, volume
 from controllers.dataset.seen import (
     FINALIZER,
     LOAD,
@@ -109,7 +109,7 @@ def _stale_jobs(seen: Observed, status: DatasetStatus) -> tuple[Child, ...]:
 
 
 def _wanted(job: JobView, status: DatasetStatus) -> bool:
-    step = steps.current(status)
+    step = attempts.current(status)
     if (job.run, job.step) != (status.run.number, step):
         return False
     attempt = (status.load if step == LOAD else status.size).attempt
@@ -119,7 +119,8 @@ def _wanted(job: JobView, status: DatasetStatus) -> bool:
 def _decision(seen: Observed, step: Step, spec: DatasetSpec | None) -> Decision:
     status = report.finished(seen, step, spec)
     held = report.progress_due(seen, status)
-    waits = [seconds for seconds in (step.requeue_after, held) if seconds is not None]
+    slot = refresh.next_in(seen, status)
+    waits = [seconds for seconds in (step.requeue_after, held, slot) if seconds is not None]
     adopt = spec is not None and FINALIZER not in seen.meta.finalizers and not seen.meta.deleting
     return Decision(
         status=status,

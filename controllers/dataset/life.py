@@ -1,8 +1,10 @@
-"""What begins: the first run, a run for changed inputs or a lost master, and the way out of Failed.
+"""What begins: the first run, a run for changed inputs or a lost master, a refresh, a new chance for what was given up.
 
 Each function takes the status as it is and returns the status from which the rest of the decision goes on. The
 number of a run only grows, and it is written before any child of that run exists.
 """
+
+from dataclasses import replace
 
 from controllers.api.dataset import (
     DatasetStatus,
@@ -14,14 +16,20 @@ from controllers.api.dataset import (
     SizeStatus,
 )
 from controllers.api.times import rfc3339
-from controllers.dataset.seen import LOAD, Observed
-from controllers.dataset.steps import current, probe_at
+from controllers.dataset import check, refresh
+from controllers.dataset.attempts import changed, current, given_up, of, phase_of, probe_at
+from controllers.dataset.seen import Observed
 
 
 def begin(seen: Observed) -> DatasetStatus:
-    """Return the status to go on from: a new run where one is due, else a new chance where one is due."""
-    reason = why_new_run(seen)
-    status = _new_run(seen, reason) if reason else _new_chance(seen)
+    """Return the status to go on from: the first that is due of new run, refresh, look at the master, new chance."""
+    seen = replace(seen, status=refresh.scheduled(seen))
+    if reason := why_new_run(seen):
+        status = _new_run(seen, reason)
+    elif trigger := refresh.due(seen):
+        status = refresh.begin(seen, trigger)
+    else:
+        status = check.begin(seen) if check.due(seen) else _new_chance(seen)
     return status.model_copy(update={"last_handled_retry": seen.meta.retry})
 
 
@@ -32,57 +40,43 @@ def why_new_run(seen: Observed) -> str:
         return "Created"
     if status.run.inputs != seen.inputs:
         return "InputsChanged"
-    if status.phase == Phase.READY and _master_was_reset(seen):
-        return "MasterReset"
-    return ""
-
-
-def _master_was_reset(seen: Observed) -> bool:
-    """Whether the master restarted and knows fewer paths than the dataset alone has: its journal was formatted.
-
-    A restart that kept the metadata has at least as many. A format after which others loaded as much is not seen here.
-    """
-    known, master = seen.status, seen.master
-    if not master.reachable or master.total_paths is None or not known.master.start_time_ms:
-        return False
-    restarted = master.start_time_ms not in (0, known.master.start_time_ms)
-    return restarted and master.total_paths < known.size.files + known.size.directories
+    return "MasterReset" if check.was_reset(seen) else ""
 
 
 def _new_run(seen: Observed, reason: str) -> DatasetStatus:
-    return seen.status.model_copy(
-        update={
-            "phase": Phase.PENDING,
-            "run": RunStatus(
-                number=seen.status.run.number + 1, inputs=seen.inputs, start_time=rfc3339(seen.now), reason=reason
-            ),
-            "load": LoadStatus(attempt=1),
-            "size": SizeStatus(attempt=1),
-            "master": MasterStatus(),
-            "progress": ProgressStatus(),
-            # Counts of other inputs, or of a master that lost them, are not this run's: no number is better than a
-            # wrong one.
-            "file_count": None,
-            "ufs_total_bytes": None,
-            "ufs_total": "",
-            "file_num": "",
-        }
-    )
+    status = seen.status
+    run = RunStatus(number=status.run.number + 1, inputs=seen.inputs, start_time=rfc3339(seen.now), reason=reason)
+    # What was asked for before there was anything to refresh is served by the first run.
+    asked = seen.meta.refresh if reason == "Created" else status.last_handled_refresh
+    update = {
+        "phase": Phase.PENDING,
+        "run": run,
+        "load": LoadStatus(attempt=1),
+        "size": SizeStatus(attempt=1),
+        "master": MasterStatus(),
+        "progress": ProgressStatus(),
+        "refresh": refresh.left(status),
+        "last_handled_refresh": asked,
+        # Counts of other inputs, or of a master that lost them, are not this run's: no number is better than a
+        # wrong one.
+        "file_count": None,
+        "ufs_total_bytes": None,
+        "ufs_total": "",
+        "file_num": "",
+    }
+    return status.model_copy(update=update)
 
 
 def _new_chance(seen: Observed) -> DatasetStatus:
     status = seen.status
     step = current(status)
-    asked = seen.meta.retry != status.last_handled_retry
     if not step:
         return status
-    edited = seen.meta.generation != status.observed_generation
-    failed = status.phase == Phase.FAILED
-    if not (asked or (failed and (edited or seen.now >= probe_at(status, seen.now)))):
+    asked = seen.meta.retry != status.last_handled_retry
+    edited, over = seen.meta.generation != status.observed_generation, given_up(status)
+    if not (asked or (over and (edited or seen.now >= probe_at(status, seen.now)))):
         return status
-    mine = status.load if step == LOAD else status.size
     # A probe gets one attempt; a person's word gets them all.
-    failures = 0 if asked or edited else max(0, mine.failures - 1)
-    fresh = mine.model_copy(update={"failures": failures, "last_failure_time": ""})
-    phase = Phase.LOADING_METADATA if step == LOAD else Phase.SIZING
-    return status.model_copy(update={step: fresh, "phase": phase if failed else status.phase})
+    failures = 0 if asked or edited else max(0, of(status, step).failures - 1)
+    fresh = changed(status, step, failures=failures, last_failure_time="", given_up=False)
+    return fresh.model_copy(update={"phase": phase_of(status, step)}) if over else fresh

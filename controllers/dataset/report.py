@@ -4,13 +4,14 @@ from controllers.api import conditions as c
 from controllers.api.conditions import FALSE, TRUE, UNKNOWN, Condition
 from controllers.api.dataset import DatasetSpec, DatasetStatus, Loader, Phase, ProgressStatus, VolumeStatus
 from controllers.api.times import epoch, rfc3339
-from controllers.dataset import volume
-from controllers.dataset.seen import LOAD, Observed
-from controllers.dataset.steps import Step, current
+from controllers.dataset import refresh, volume
+from controllers.dataset.attempts import counted, current, given_up, of
+from controllers.dataset.seen import Observed, Problem
+from controllers.dataset.steps import Step
 from controllers.decision import Event
 
 #: A status is written for progress alone at most so often, in seconds: at first after a third of what has passed
-# (people  watch the beginning), then every half minute.
+# (people watch the beginning), then every half minute.
 PROGRESS_EVERY = (2.0, 30.0)
 
 #: Reasons that a good life passes through in a moment: an event for each would bury those that matter.
@@ -37,7 +38,8 @@ def _conditions(
     seen: Observed, status: DatasetStatus, step: Step, spec: DatasetSpec | None
 ) -> list[tuple[str, str, str, str]]:
     ready = _ready(seen, status, step, spec)
-    working = ready[0] != TRUE and not step.stalled and status.phase != Phase.READY
+    stalled = step.stalled and ready[0] != TRUE
+    working = ready[0] != TRUE and not stalled and (status.phase != Phase.READY or ready[1] == refresh.SUSPICIOUS)
     why = ready[1:]
     rows = [(c.ACCEPTED, *_accepted(seen)), (c.MASTER_REACHABLE, *_master(seen))]
     if spec is not None:
@@ -49,8 +51,12 @@ def _conditions(
     rows += [
         (c.READY, *ready),
         (c.RECONCILING, *((TRUE, *why) if working else (FALSE, "Idle", "nothing is under way"))),
-        (c.STALLED, *((TRUE, *why) if step.stalled else (FALSE, "NotStalled", ""))),
+        (c.STALLED, *((TRUE, *why) if stalled else (FALSE, "NotStalled", ""))),
     ]
+    if refreshing := refresh.condition(status, step.reason, step.message):
+        rows.append((c.REFRESHING, *refreshing))
+    elif c.find(seen.status.conditions, c.REFRESHING):
+        rows.append((c.REFRESHING, *refresh.superseded(status)))
     shown = {row[0] for row in rows} | {condition.type for condition in seen.status.conditions}
     return rows + [(kind, UNKNOWN, "NotYet", "") for kind in c.ALWAYS_SHOWN if kind not in shown]
 
@@ -69,8 +75,14 @@ def _master(seen: Observed) -> tuple[str, str, str]:
 
 
 def _loaded(status: DatasetStatus, step: Step) -> tuple[str, str, str]:
+    if status.phase == Phase.READY and not status.load.completion_time:
+        return TRUE, "Loaded", f"loaded and counted at {counted(status).completion_time}"
     if not status.load.completion_time:
         return FALSE, step.reason, step.message
+    if status.master.checking:
+        failed = f", but it cannot be asked: {status.size.last_error}" if status.size.last_error else ""
+        text = f"loaded at {status.load.completion_time}; the master restarted and is asked whether it still knows"
+        return TRUE, "Loaded", text + failed
     if status.size.completion_time and not status.size.proved:
         return TRUE, "LoadedUnverified", status.size.last_error or "loaded; nothing proves that no file is missing"
     if status.load.loader == Loader.ALLUXIO_CLI and not status.size.completion_time:
@@ -79,9 +91,10 @@ def _loaded(status: DatasetStatus, step: Step) -> tuple[str, str, str]:
 
 
 def _sized(status: DatasetStatus, step: Step) -> tuple[str, str, str]:
-    if status.size.completion_time:
-        size = status.size
-        late = f", of them {size.loaded_by_size:,} loaded by the count itself" if size.loaded_by_size else ""
+    if status.size.completion_time or status.phase == Phase.READY:
+        size = counted(status)
+        found = status.size.loaded_by_size
+        late = f", of them {found:,} loaded by the count itself" if found else ""
         return TRUE, "Counted", f"{size.files:,} files, {size.directories:,} directories, {size.bytes:,} bytes{late}"
     if current(status) == "size":
         return FALSE, step.reason, step.message
@@ -89,18 +102,22 @@ def _sized(status: DatasetStatus, step: Step) -> tuple[str, str, str]:
 
 
 def _ready(seen: Observed, status: DatasetStatus, step: Step, spec: DatasetSpec | None) -> tuple[str, str, str]:
-    if seen.problem is not None:
-        return FALSE, seen.problem.reason, seen.problem.message
-    if seen.meta.deleting:
-        return FALSE, step.reason, step.message
-    if spec is None or status.phase != Phase.READY:
-        return FALSE, step.reason, step.message
+    if spec is None or seen.meta.deleting or status.phase != Phase.READY:
+        problem = seen.problem or Problem(step.reason, step.message)
+        return FALSE, problem.reason, problem.message
     usable, reason, message = volume.available(seen, status, spec)
+    busy = current(status)  # with what is published already: what stands in its way is no news of that
+    if seen.problem is not None and not busy:
+        return FALSE, seen.problem.reason, seen.problem.message
     if usable != TRUE:
         return FALSE, reason, message
+    if text := refresh.suspicion(status):
+        return FALSE, refresh.SUSPICIOUS, text
+    if not busy and step.reason == "LoadedUnverified":
+        return FALSE, step.reason, step.message
     if seen.master.reachable is False:
         return FALSE, "MasterUnreachable", seen.master.message
-    return TRUE, "Ready", f"{status.size.files:,} files, {status.ufs_total}; {message}"
+    return TRUE, "Ready", f"{counted(status).files:,} files, {status.ufs_total}; {message}"
 
 
 def _progress(seen: Observed, status: DatasetStatus) -> ProgressStatus:
@@ -136,13 +153,17 @@ def progress_due(seen: Observed, status: DatasetStatus) -> float | None:
 
 def _pause(status: DatasetStatus, last: float) -> float:
     """Return for how long the progress of ``last`` is good enough."""
-    mine = status.load if current(status) == LOAD else status.size
+    mine = of(status, current(status))
     least, most = PROGRESS_EVERY
     return min(most, max(least, (last - (epoch(mine.start_time) or last)) / 3))
 
 
 def events(old: DatasetStatus, new: DatasetStatus) -> tuple[Event, ...]:
-    """Return one event for each turn that a person cares about: the phase, and what Ready says."""
+    """Return one event for each turn that a person cares about: the phase, what Ready says, the end of a refresh."""
+    return (*_turn_of_ready(old, new), *_end_of_refresh(old, new))
+
+
+def _turn_of_ready(old: DatasetStatus, new: DatasetStatus) -> tuple[Event, ...]:
     before, after = c.find(old.conditions, c.READY), c.find(new.conditions, c.READY)
     stalled = c.find(new.conditions, c.STALLED)
     if after is None:
@@ -155,6 +176,16 @@ def events(old: DatasetStatus, new: DatasetStatus) -> tuple[Event, ...]:
     action = new.phase.value if new.phase else "Reconcile"
     reason = action if after.reason in PASSING else after.reason
     return (Event(kind, reason, action, after.message),)
+
+
+def _end_of_refresh(old: DatasetStatus, new: DatasetStatus) -> tuple[Event, ...]:
+    before, after = c.find(old.conditions, c.REFRESHING), c.find(new.conditions, c.REFRESHING)
+    if after is None or after.status != FALSE or after.reason == refresh.SUPERSEDED:
+        return ()
+    if before is not None and before.status == FALSE and old.run.number == new.run.number:
+        return ()
+    kind = "Warning" if given_up(new) else "Normal"
+    return (Event(kind, after.reason, "Refresh", after.message),)
 
 
 def _failures(status: DatasetStatus) -> int:

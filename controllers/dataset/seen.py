@@ -12,6 +12,7 @@ from controllers.master_snapshot import ClusterAddress
 #: Kubernetes convention: <group>/<what it guards>.
 FINALIZER = "data.fluid.io/dataset-cleanup"
 RETRY_ANNOTATION = "data.fluid.io/retry-requested-at"
+REFRESH_ANNOTATION = "data.fluid.io/refresh-requested-at"
 LOAD, SIZE = "load", "size"
 NOT_POLLED = "NotPolled"
 
@@ -109,7 +110,8 @@ class Meta:
     generation: int = 1
     deleting: bool = False
     finalizers: tuple[str, ...] = ()
-    retry: str = ""  # value of the annotation
+    retry: str = ""  # values of the annotations
+    refresh: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,31 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from controllers.api.cli_result import cli_container_command, cli_environment
-from controllers.api.command import RESULT_PATH, Mount, StepCommand
-from controllers.api.dataset import (
-    DatasetSpec,
-    DatasetStatus,
-    Loader,
-    LoadStatus,
-    MasterStatus,
-    Phase,
-    SizeStatus,
-    printable_bytes,
-)
+from controllers.api.dataset import DatasetSpec, DatasetStatus, MasterStatus, Phase, printable_bytes
 from controllers.api.result import Exit, Result, describe
-from controllers.api.spelling import encode
 from controllers.api.times import epoch, rfc3339
-from controllers.dataset.seen import LOAD, NOT_POLLED, SIZE, JobState, JobView, Observed
+from controllers.dataset import check, refresh, stepjob
+from controllers.dataset.attempts import UNREACHABLE, changed, current, given_up, of, phase_of, probe_at, retry_at
+from controllers.dataset.seen import LOAD, NOT_POLLED, RETRY_ANNOTATION, SIZE, JobState, JobView, Observed
 from controllers.decision import Child, CreateJob
-from controllers.jobs import Container, job_name, step_job
 
-#: Seconds between attempts: 10, 20, 40 ... 300. Computed from the status, so that it survives a restart.
-RETRY_BASE, RETRY_CAP = 10.0, 300.0
-#: An attempt that only found the master unreachable is not charged; it is repeated after 30, 60, 90 ... 300 seconds.
-UNREACHABLE_DELAY = 30.0
-#: A Failed dataset is tried again by itself once an hour: what was wrong may have been mended outside of Kubernetes.
-PROBE_SECONDS = 3600.0
 #: Job and pod come by two watches: how long the pod's last words may lag behind the Job's end. Whoever deletes a pod by
 #: hand waits as long, because its last words go with it.
 RESULT_GRACE = 10.0
@@ -40,13 +23,9 @@ RESULT_GRACE = 10.0
 STARTING_GRACE = 5.0
 #: Nothing of ours changes when Kubernetes makes no pod for a Job, so its events are looked up again after so long.
 NO_POD_AGAIN = 10.0
-#: So far may the clocks of two controllers differ, in seconds.
-CLOCK_SKEW = 60.0
-
 #: How long a Job waits for the first look at its master: a look takes 13 seconds at most, and usually no time.
 FIRST_LOOK_SECONDS = 20.0
 
-UNREACHABLE = describe(Exit.UNREACHABLE)[0]
 LOAD_AGAIN = {describe(code)[0] for code in (Exit.INCOMPLETE, Exit.MASTER_CHANGED)}
 
 
@@ -63,24 +42,18 @@ class Step:
     over: bool = False  # load and count are over: what remains is to publish
 
 
-def current(status: DatasetStatus) -> str:
-    """Return the step that is not over yet, or "" when both are."""
-    if not status.load.completion_time:
-        return LOAD
-    return SIZE if not status.size.completion_time else ""
-
-
 def run(seen: Observed, status: DatasetStatus, spec: DatasetSpec) -> Step:
     """Return where the run's current step stands, from this status on."""
     seen = replace(seen, status=status)
     step = current(status)
     if not step:
         return Step(status, "Counted", "loaded and counted", over=True)
-    job = seen.job(step, _of(status, step).attempt)
+    job = seen.job(step, of(status, step).attempt)
     if job is None:
         return _start(seen, spec, step)
     if status.phase == Phase.FAILED:  # a new chance is under way
-        seen = replace(seen, status=status.model_copy(update={"phase": _phase_of(step)}))
+        phase = phase_of(status, step)
+        seen = replace(seen, status=changed(status, step, given_up=False).model_copy(update={"phase": phase}))
     return HANDLERS[job.state](seen, spec, step, job)
 
 
@@ -88,11 +61,11 @@ def run(seen: Observed, status: DatasetStatus, spec: DatasetSpec) -> Step:
 
 
 def _start(seen: Observed, spec: DatasetSpec, step: str) -> Step:
-    mine = _of(seen.status, step)
+    mine = of(seen.status, step)
     retry_in = retry_at(mine, seen.now) - seen.now
-    if seen.status.phase == Phase.FAILED:
+    if given_up(seen.status):
         probe_in = max(1.0, probe_at(seen.status, seen.now) - seen.now)
-        return Step(seen.status, mine.last_reason, _failed_text(mine), stalled=True, requeue_after=probe_in)
+        return Step(seen.status, mine.last_reason, _failed_text(seen, step), stalled=True, requeue_after=probe_in)
     if spec.suspend:
         return Step(seen.status, "Suspended", "spec.suspend is true: nothing new is started", stalled=True)
     if retry_in > 0:
@@ -107,13 +80,14 @@ def _start(seen: Observed, spec: DatasetSpec, step: str) -> Step:
             return Step(seen.status, "AskingMaster", text, requeue_after=FIRST_LOOK_SECONDS - asked_for)
     if seen.master.reachable is False:
         return Step(seen.status, "MasterUnreachable", f"waiting for the Alluxio master: {seen.master.message}")
-    status = _with(seen.status, step, job_name=_name(seen, step))
+    name = stepjob.name(seen, step)
+    status = changed(seen.status, step, job_name=name)
     if step == LOAD:
-        status = _with(status, LOAD, loader=spec.load.loader.value)
-    made = (CreateJob(_job(replace(seen, status=status), spec, step)),)
+        status = changed(status, LOAD, loader=stepjob.loader(seen, spec).value)
+    made = (CreateJob(stepjob.job(replace(seen, status=status), spec, step)),)
     if seen.problem is not None:  # the last try was refused; what is claimed is what was seen
         return Step(status, seen.problem.reason, seen.problem.message, children=made, stalled=True)
-    return replace(_created(status, _name(seen, step)), children=made)
+    return replace(_created(status, name), children=made)
 
 
 def _created(status: DatasetStatus, job: str) -> Step:
@@ -121,31 +95,11 @@ def _created(status: DatasetStatus, job: str) -> Step:
     return Step(status, "JobCreated", f"created Job {job}")
 
 
-def retry_at(mine: LoadStatus | SizeStatus, now: float) -> float:
-    """Return when the next attempt may start, in seconds since the epoch; not after ``now`` where nothing failed."""
-    failed = _failed_at(mine, now)
-    if mine.last_reason == UNREACHABLE:
-        not_charged = max(1, mine.attempt - 1 - mine.failures)
-        return failed + min(RETRY_CAP, UNREACHABLE_DELAY * not_charged)
-    return failed + min(RETRY_CAP, RETRY_BASE * 2.0 ** min(max(mine.failures, 1) - 1, 16))
-
-
-def probe_at(status: DatasetStatus, now: float) -> float:
-    """Return when a Failed dataset is tried again by itself."""
-    return _failed_at(_of(status, current(status) or SIZE), now) + PROBE_SECONDS
-
-
-def _failed_at(mine: LoadStatus | SizeStatus, now: float) -> float:
-    """Return when the last attempt failed, 0 where none did.
-
-    A time in the future was written under a clock that ran ahead: nobody waits until it comes.
-    """
-    failed = epoch(mine.last_failure_time) or 0.0
-    return failed if failed <= now + CLOCK_SKEW else 0.0
-
-
-def _failed_text(mine: LoadStatus | SizeStatus) -> str:
-    return f"{mine.last_error} (mend it and edit the spec, or set the annotation data.fluid.io/retry-requested-at)"
+def _failed_text(seen: Observed, step: str) -> str:
+    text = f"{of(seen.status, step).last_error} (mend it and edit the spec, or set the annotation {RETRY_ANNOTATION})"
+    if seen.status.phase == Phase.FAILED and seen.meta.refresh not in ("", seen.status.last_handled_refresh):
+        return f"{text}; the refresh that was asked for follows when it is Ready"
+    return text
 
 
 # --- a Job that has not ended -----------------------------------------------------------------------------------------
@@ -183,6 +137,8 @@ def _too_late(spec: DatasetSpec, job: JobView, waiting: str) -> str:
 
 def _running(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> Step:
     text = {LOAD: "loading metadata", SIZE: "counting files and bytes"}[step]
+    if step == LOAD and refresh.under_way(seen.status):
+        text = "comparing the metadata with the storage"
     return Step(_granted(seen, step, job), {LOAD: "Loading", SIZE: "Counting"}[step], text)
 
 
@@ -191,8 +147,9 @@ def _deleting(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> Ste
 
 
 def _granted(seen: Observed, step: str, job: JobView) -> DatasetStatus:
-    started = _of(seen.status, step).start_time or rfc3339(job.started or seen.now)
-    return _with(seen.status, step, start_time=started, job_name=job.name).model_copy(update={"phase": _phase_of(step)})
+    started = of(seen.status, step).start_time or rfc3339(job.started or seen.now)
+    status = changed(seen.status, step, start_time=started, job_name=job.name)
+    return status.model_copy(update={"phase": phase_of(status, step)})
 
 
 # --- a Job that has ended ---------------------------------------------------------------------------------------------
@@ -208,32 +165,36 @@ def _succeeded(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> St
         return _failed(seen, spec, step, "ResultLost", f"Job {job.name} succeeded but its pod and result are gone")
     granted = _granted(seen, step, job)
     ended = rfc3339(job.finished or seen.now)
-    done = _loaded(granted, job.result, ended) if step == LOAD else _sized(granted, job.result, ended)
-    return run(seen, done, spec)
+    if step == LOAD:
+        return run(seen, _loaded(granted, job.result, ended), spec)
+    if granted.master.checking:
+        return run(seen, changed(check.same(granted), SIZE, **_HEALED), spec)
+    return run(seen, _sized(granted, job.result, ended), spec)
 
 
 def _loaded(status: DatasetStatus, result: Result, ended: str) -> DatasetStatus:
     found = _counts(result)
     update = {"completion_time": ended, "evidence": result.evidence, "failed_directories": (), "failed_count": 0}
     # Failures stay: the count may send the load back, and only a complete count shows that it is over with them.
-    status = _with(status, LOAD, **found, **update)
-    status = _with(status, SIZE, attempt=max(1, status.size.attempt))
-    return status.model_copy(update={"phase": Phase.SIZING, **_master(result)})
+    status = changed(status, LOAD, **found, **update)
+    status = changed(status, SIZE, attempt=max(1, status.size.attempt))
+    status = status.model_copy(update={"phase": phase_of(status, SIZE), **_master(result)})
+    return refresh.loaded(status, result)
 
 
 def _sized(status: DatasetStatus, result: Result, ended: str) -> DatasetStatus:
     found = _counts(result)
     honest = {"proved": result.proved, "loaded_by_size": result.loaded_by_size}
     doubt = {} if result.proved else {"last_error": result.message}
-    status = _with(status, SIZE, **{**found, **honest, **_HEALED, **doubt}, completion_time=ended)
-    status = _with(status, LOAD, **_HEALED)
+    status = changed(status, SIZE, **{**found, **honest, **_HEALED, **doubt}, completion_time=ended)
+    status = changed(status, LOAD, **_HEALED)
     totals = {
         "file_count": status.size.files,
         "ufs_total_bytes": status.size.bytes,
         "file_num": str(status.size.files),
         "ufs_total": printable_bytes(status.size.bytes),
     }
-    return status.model_copy(update={**totals, **_master(result)})
+    return refresh.sized(status.model_copy(update={**totals, **_master(result)}))
 
 
 def _failed_job(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> Step:
@@ -263,31 +224,30 @@ def _failed(
     permanent: bool = False,
     result: Result | None = None,
 ) -> Step:
-    """Record a failed attempt and say what follows: a new attempt, the load again, or Failed."""
-    back = LOAD if step == SIZE and reason in LOAD_AGAIN else step
-    mine = _of(seen.status, back)
+    """Record a failed attempt and say what follows: a new attempt, the load again, or nothing for an hour."""
+    checking = bool(seen.status.master.checking)  # the count itself stays what it is
+    back = LOAD if step == SIZE and reason in LOAD_AGAIN and not checking else step
+    mine = of(seen.status, back)
     failures = mine.failures + (0 if reason == UNREACHABLE else 1)
+    over = permanent or failures >= spec.load.max_attempts
     update: dict[str, Any] = {
         "attempt": mine.attempt + 1,
         "failures": failures,
         "last_failure_time": rfc3339(seen.now),
         "last_reason": reason,
         "last_error": text,
-        "completion_time": "",
-        "start_time": "",
+        "given_up": over,
+        **({} if checking else {"completion_time": "", "start_time": ""}),
     }
     if back == LOAD and result is not None:
         update |= {"failed_directories": result.failed_directories[:5], "failed_count": result.failed_count}
-    status = _with(seen.status, back, **update)
+    status = changed(seen.status, back, **update)
     if back != step:  # the count starts over after the load, under a name of its own
-        status = _with(status, SIZE, attempt=status.size.attempt + 1, start_time="")
-    phase = Phase.FAILED if permanent or failures >= spec.load.max_attempts else _phase_of(back)
-    status = status.model_copy(update={"phase": phase})
-    return _start(replace(seen, status=status), spec, back)
-
-
-def _phase_of(step: str) -> Phase:
-    return Phase.LOADING_METADATA if step == LOAD else Phase.SIZING
+        status = changed(status, SIZE, attempt=status.size.attempt + 1, start_time="")
+    if step == LOAD:
+        status = refresh.failed(status, reason, text, result, seen.now)
+    phase = Phase.FAILED if over and status.phase != Phase.READY else phase_of(status, back)
+    return _start(replace(seen, status=status.model_copy(update={"phase": phase})), spec, back)
 
 
 HANDLERS: dict[JobState, Callable[[Observed, DatasetSpec, str, JobView], Step]] = {
@@ -299,18 +259,16 @@ HANDLERS: dict[JobState, Callable[[Observed, DatasetSpec, str, JobView], Step]] 
     JobState.DELETING: _deleting,
 }
 
-_HEALED: dict[str, Any] = {"failures": 0, "last_failure_time": "", "last_reason": "", "last_error": ""}
+_HEALED: dict[str, Any] = {
+    "failures": 0,
+    "last_failure_time": "",
+    "last_reason": "",
+    "last_error": "",
+    "given_up": False,
+}
 
 
 # --- small helpers ----------------------------------------------------------------------------------------------------
-
-
-def _of(status: DatasetStatus, step: str) -> LoadStatus | SizeStatus:
-    return status.load if step == LOAD else status.size
-
-
-def _with(status: DatasetStatus, step: str, **values: Any) -> DatasetStatus:
-    return status.model_copy(update={step: _of(status, step).model_copy(update=values)})
 
 
 def _counts(result: Result) -> dict[str, int]:
@@ -325,52 +283,3 @@ def _master(result: Result) -> dict[str, MasterStatus]:
     found = result.master
     made = MasterStatus(address=found.address, version=found.version, cluster_id=found.cluster_id)
     return {"master": made.model_copy(update={"start_time_ms": found.start_time_ms})}
-
-
-def _name(seen: Observed, step: str) -> str:
-    attempt = _of(seen.status, step).attempt
-    return job_name(seen.meta.name, seen.meta.uid, step, seen.status.run.number, attempt)
-
-
-def _job(seen: Observed, spec: DatasetSpec, step: str) -> dict[str, Any]:
-    cli = step == LOAD and spec.load.loader is Loader.ALLUXIO_CLI
-    return step_job(
-        namespace=seen.meta.namespace,
-        dataset=seen.meta.name,
-        uid=seen.meta.uid,
-        step=step,
-        loader=(Loader.ALLUXIO_CLI if cli else Loader.GRPC).value,
-        run=seen.status.run.number,
-        attempt=_of(seen.status, step).attempt,
-        spec=spec,
-        container=_cli_container(seen) if cli else _container(seen, spec, step),
-        masters=seen.masters,
-        path=seen.path,
-        config=seen.config,
-    )
-
-
-def _container(seen: Observed, spec: DatasetSpec, step: str) -> Container:
-    return Container(("fluidctl", *_command(seen, spec, step).argv()), seen.config.job_image)
-
-
-def _cli_container(seen: Observed) -> Container:
-    command = cli_container_command(encode(seen.path.encode()), RESULT_PATH)
-    environment = tuple(cli_environment(seen.masters).items())
-    return Container(tuple(command), seen.config.alluxio_image, seen.config.alluxio_memory, environment)
-
-
-def _command(seen: Observed, spec: DatasetSpec, step: str) -> StepCommand:
-    load = seen.status.load
-    whole = load.failed_count != len(load.failed_directories)  # the list was cut: load everything
-    return StepCommand(
-        step=step,
-        masters=seen.masters,
-        path=encode(seen.path.encode()),
-        mounts=tuple(Mount(encode(spec.alluxio_path(mount).encode()), mount.mount_point) for mount in spec.mounts),
-        parallelism=spec.load.parallelism,
-        no_progress_seconds=spec.load.no_progress_seconds,
-        directories=() if step != LOAD or whole else load.failed_directories,
-        evidence=load.evidence if step == SIZE else "",
-        accept_unverified=spec.load.accept_unverified and step == SIZE,
-    )

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from controllers.api.conditions import FALSE, TRUE, UNKNOWN
-from controllers.api.dataset import DatasetSpec, DatasetStatus, Publish
+from controllers.api.dataset import DatasetSpec, DatasetStatus, Phase, Publish
 from controllers.dataset.seen import Observed, VolumeView
 from controllers.decision import Child, CreateVolume, DeleteVolume
 from controllers.volumes import CLAIM, VOLUME, csi_source, persistent_volume, persistent_volume_claim
@@ -18,6 +18,8 @@ def due(status: DatasetStatus, spec: DatasetSpec) -> bool:
     """Whether the volume belongs there at this point of the run. Once published it stays, whatever the run does."""
     if not spec.volume.enabled:
         return False
+    if status.phase == Phase.READY:
+        return True
     reached = {
         Publish.IMMEDIATELY: True,
         Publish.AFTER_LOAD: bool(status.load.completion_time),
@@ -49,7 +51,7 @@ def children(seen: Observed, status: DatasetStatus, spec: DatasetSpec) -> tuple[
 def available(seen: Observed, status: DatasetStatus, spec: DatasetSpec) -> tuple[str, str, str]:
     """Return status, reason and message of the condition Available."""
     if not spec.volume.enabled:
-        if status.load.completion_time:
+        if status.load.completion_time or status.phase == Phase.READY:
             return TRUE, "VolumeDisabled", "the metadata is loaded; spec.volume.enabled is false, so there is no volume"
         return FALSE, "NotLoaded", "the metadata is not loaded yet"
     if seen.claim.deleting:
