@@ -16,12 +16,15 @@ from google.protobuf.message import Message
 from fluidctl.load import alluxio_pb2 as pb
 from fluidctl.load.errors import Halted
 from fluidctl.load.methods import AUTHENTICATE, Method, Request, Response
+from fluidctl.load.parts import parts
 
 CALL_SECONDS = 30.0  # for calls that the master answers from memory
 HANDSHAKE_SECONDS = 5.0
 _LOOK_SECONDS = 0.5  # how often a call that is not answered looks whether it is still wanted
+READERS = 2  # of streams at once, however many are under way: one message may be 30 MB, and it is in memory twice
 _OPTIONS = (
     ("grpc.max_receive_message_length", -1),  # 10,000 entries with long names pass Python's 4 MiB
+    ("grpc.http2.bdp_probe", 0),  # else it reads megabytes ahead on every stream that nobody reads yet
     ("grpc.keepalive_time_ms", 60_000),  # the master permits one ping in 30 s
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.enable_retries", 0),  # one place of retries: retry.py
@@ -43,6 +46,7 @@ class Session:
         self._metadata: tuple[tuple[str, str], ...] = ()
         self._closing = threading.Event()
         self._streams: set[Any] = set()
+        self._readers = threading.BoundedSemaphore(READERS)
         self._broken = False
         self._authentication: Any = None  # a reference: the stream ends when it is collected
         self._lock = threading.Lock()
@@ -71,9 +75,13 @@ class Session:
                     raise Halted from error
 
     def stream(self, method: Method[Request, Response], request: Request) -> Iterator[Response]:
-        """Make a call with a stream of answers and no deadline: a listing takes as long as its storage needs."""
+        """Make a call with a stream of answers and no deadline: a listing takes as long as its storage needs.
+
+        Answers come in parts (see parts.py). Take them without delay, and begin no other stream meanwhile: while a
+        part is being used, one of the READERS is taken.
+        """
         stub: Callable[..., Any] = self._channel.unary_stream(
-            method.path, request_serializer=_serialize, response_deserializer=method.response.FromString
+            method.path, request_serializer=_serialize, response_deserializer=None
         )
         answers = stub(request, metadata=self._metadata)
         with self._lock:
@@ -81,7 +89,14 @@ class Session:
             if self._broken:
                 answers.cancel()
         try:
-            yield from answers
+            answers.initial_metadata()  # the master begins to answer; a message is received only when it is asked for
+            while True:
+                with self._readers:
+                    message = next(answers, None)
+                    if message is None:
+                        return
+                    yield from map(method.response.FromString, parts(message))
+                    del message  # before the next one is there
         finally:
             answers.cancel()
             with self._lock:
