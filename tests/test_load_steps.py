@@ -1,6 +1,5 @@
 """Load and count as a whole, against the double of a master over real directories."""
 
-import json
 import os
 import signal
 import subprocess
@@ -70,23 +69,6 @@ def test_totals_are_those_of_the_storage_whatever_the_names(tmp_path: Path, asyn
     assert (code, result.reason, result.proved) == (Exit.COMPLETE, "Counted", True)
     assert result.totals == truth(root)
     assert result.method == ("SyncMetadata" if asynchronous else "ListStatus")
-
-
-@pytest.mark.parametrize(("folders", "tasks"), [(0, 1), (1, 2), (3, 4), (210, 2)])
-def test_a_tree_is_loaded_whole_by_however_many_tasks(tmp_path: Path, folders: int, tasks: int) -> None:
-    """One for the top level, then one for each of 2 to 200 folders, else one for all. The count lists nothing again."""
-    root = tmp_path / "tree"
-    make(root, ["top", *(f"{n}/f" for n in range(folders))])
-    with AlluxioMaster(root) as master:
-        steps = _steps(master, tmp_path)
-        loaded, _ = steps.run("load")
-        listings = master.counters["MetadataSyncPrefetchOpsCount"]
-        counted, _ = steps.run("size", evidence=loaded.evidence)
-
-        assert counted.totals == truth(root)
-        assert len(master._groups) == tasks
-        assert master.counters["MetadataSyncPrefetchOpsCount"] == listings
-        assert json.loads(loaded.evidence)["w"] is True
 
 
 def test_a_dataset_below_the_root_is_counted_alone(steps: Steps, tree: Path) -> None:

@@ -13,13 +13,13 @@ from fluidctl.load import alluxio_pb2 as pb
 from fluidctl.load import requests
 from fluidctl.load.channel import Client
 from fluidctl.load.session import Session
+from fluidctl.load.split import Split
 from fluidctl.load.sync import QUIET_SECONDS, Sync, Task
 from fluidctl.load.verify import Rule
 from fluidctl.load.walk import Outcome
 from fluidctl.load.watch import Watch
 
 log = logging.getLogger(__name__)
-SHARDS = range(2, 201)  # top folders that are worth a task each: one task lists strictly one page after the other
 SYNC, LIST = "SyncMetadata", "ListStatus"
 
 
@@ -51,13 +51,17 @@ class Loaded:
 
 
 class Loader:
-    """Loads trees of one kind of storage. ``walk`` is its way out: it completes a tree or names what fails."""
+    """Loads trees of one kind of storage, by at most ``in_flight`` tasks at once.
 
-    def __init__(self, client: Client, watch: Watch, rule: Rule, walk: WalkFrom) -> None:
+    ``walk`` is its way out: it completes a tree or names what fails.
+    """
+
+    def __init__(self, client: Client, watch: Watch, rule: Rule, walk: WalkFrom, in_flight: int) -> None:
         self._client = client
         self._watch = watch
         self._rule = rule
         self.walk = walk
+        self._in_flight = in_flight
 
     def load(self, path: bytes) -> Loaded:
         """Load the tree at ``path``."""
@@ -66,8 +70,10 @@ class Loader:
             return self.list_all(path)
         half = self._watch.no_progress_seconds / 2
         silence = min(QUIET_SECONDS, half) if self._rule.streams else half
-        with Sync(self._client, self._watch, silence, self._show) as sync:
-            return self._shards(sync, path) if self._rule.load == "shards" else self._single(sync, path)
+        with Sync(self._client, self._watch, silence, self._show, self._in_flight) as sync:
+            if self._rule.load == "single":
+                return self._single(sync, path)
+            return self._complete(Split(self._client, sync, self._in_flight).run(path))
 
     def load_again(self, directories: Iterable[bytes]) -> Loaded:
         """Load only these directories, by asking the storage for each of them once more."""
@@ -109,19 +115,6 @@ class Loader:
     def _single(self, sync: Sync, path: bytes) -> Loaded:
         tasks = sync.run([path])
         return self._complete(tasks, objects=tasks[0].objects)
-
-    def _shards(self, sync: Sync, path: bytes) -> Loaded:
-        """Sync what is directly below, then each folder on its own."""
-        tasks = sync.run([path], shallow=True)
-        if not tasks[0].ok:
-            return self._complete(tasks)
-        request = requests.list_status(path)
-        folders = self._client.persist(
-            lambda session: [info.path for info in self._client.list(session, request) if info.folder]
-        )
-        if folders:
-            tasks += sync.run(folders if len(folders) in SHARDS else [path])
-        return self._complete(tasks)
 
     def _complete(self, tasks: list[Task], objects: int = 0) -> Loaded:
         """Walk where a task failed or stands still: the walk does its work, or says what is in the way."""

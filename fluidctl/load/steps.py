@@ -89,7 +89,7 @@ class Step:
             flight = self._command.parallelism
             return Walk(self._client, self._watch, self._spill, flight, load, everywhere).run(roots)
 
-        return Loader(self._client, self._watch, storage.rule_for(self._path), walk)
+        return Loader(self._client, self._watch, storage.rule_for(self._path), walk, self._command.parallelism)
 
     def _in_one_life(self, work: Callable[[], T]) -> T:
         """Do it again where the master was restarted meanwhile: what it knows is kept, its counters are not."""

@@ -21,8 +21,8 @@ from fluidctl.load.verify import task_stats
 from fluidctl.load.watch import Watch
 
 log = logging.getLogger(__name__)
-IN_FLIGHT = 16
-POLL_SECONDS = (0.05, 1.0)  # the pause grows with the age of the tasks
+IN_FLIGHT = 16  # where nobody says otherwise
+POLL_SECONDS = (0.05, 1.0)  # between two questions for one task: they grow rare with its age
 QUIET_SECONDS = 60.0
 
 
@@ -34,6 +34,7 @@ class Task:
     group: int
     submitted: float
     moved: float
+    due: float = 0.0
     running: bool = True
     stalled: bool = False
     ok: bool = False
@@ -48,7 +49,7 @@ class Sync:
 
     ``listing_seconds``: how long a storage may take before its first batch arrives. Drivers that read a whole tree into
     one array first (all but s3) are silent for keys/1000 requests.
-    ``report`` is told the operations of all tasks so far.
+    ``report`` is told the operations of all tasks so far. At most ``in_flight`` tasks run at once.
     """
 
     def __init__(
@@ -57,11 +58,13 @@ class Sync:
         watch: Watch,
         listing_seconds: float = QUIET_SECONDS,
         report: Callable[[int], None] = lambda operations: None,
+        in_flight: int = IN_FLIGHT,
     ) -> None:
         self._client = client
         self._watch = watch
         self._listing_seconds = listing_seconds
         self._report = report
+        self._in_flight = in_flight
         self._active: list[Task] = []
         self._finished_operations = 0
 
@@ -77,28 +80,39 @@ class Sync:
         """Sync these paths with all that is below, or if ``shallow`` with what is directly below.
 
         Returns when each has ended or stands still; the latter are left running until this context ends, because
-        whoever loads their paths now may well wake them.
+        whoever loads their paths now may well wake them. So are those not begun when all places are taken by such.
         """
-        waiting, done = deque(paths), list[Task]()
+        waiting, tasks = deque(paths), list[Task]()
         while waiting or any(not task.stalled for task in self._active):
-            while waiting and len(self._active) < IN_FLIGHT:
-                self._active.append(self._submit(waiting.popleft(), shallow))
-            age = self._watch.clock() - min(task.submitted for task in self._active)
-            self._watch.tick(min(POLL_SECONDS[1], max(POLL_SECONDS[0], age / 10)))
-            for task in list(self._active):
-                self._poll(task)
-                if not task.running:
-                    self._active.remove(task)
-                    self._finished_operations += task.operations
-                    done.append(task)
-            self._report(self._finished_operations + sum(task.operations for task in self._active))
-        return done + self._active
+            while waiting and len(self._active) < self._in_flight:
+                tasks.append(self._submit(waiting.popleft(), shallow))
+            if all(task.stalled for task in self._active):
+                return tasks + [_not_begun(path) for path in waiting]
+            pause = min(task.due for task in self._active) - self._watch.clock()
+            self._watch.tick(max(POLL_SECONDS[0], pause))
+            self._look()
+        return tasks
+
+    def supersede(self, tasks: Iterable[Task]) -> None:
+        """Count these no longer: what they loaded will be counted again."""
+        self._finished_operations -= sum(task.operations for task in tasks)
 
     def _submit(self, path: bytes, shallow: bool) -> Task:
         request = requests.sync_metadata(path, pb.ONE if shallow else pb.ALL)
         group = self._client.call(SYNC_METADATA_ASYNC, request, 300.0).taskGroupId
         now = self._watch.clock()
-        return Task(path, group, now, now)
+        self._active.append(Task(path, group, now, now))
+        return self._active[-1]
+
+    def _look(self) -> None:
+        now = self._watch.clock()
+        for task in [task for task in self._active if task.due <= now]:
+            self._poll(task)
+            task.due = now + min(POLL_SECONDS[1], max(POLL_SECONDS[0], (now - task.submitted) / 10))
+            if not task.running:
+                self._active.remove(task)
+                self._finished_operations += task.operations
+        self._report(self._finished_operations + sum(task.operations for task in self._active))
 
     def _poll(self, task: Task) -> None:
         try:
@@ -143,6 +157,10 @@ class Sync:
             log.info("could not cancel the sync of %r: %s", task.path, error.code().name)
             return error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED
         return True
+
+
+def _not_begun(path: bytes) -> Task:
+    return Task(path, 0, 0.0, 0.0, running=False, reason="not begun: the tasks before it stand still")
 
 
 def _reason(task: pb.SyncMetadataTask) -> str:
