@@ -7,11 +7,21 @@ from typing import Any
 
 import pytest
 
-from controllers.api.conditions import ALWAYS_SHOWN, AVAILABLE, READY, RECONCILING, STALLED, TRUE, find
-from controllers.api.dataset import DatasetStatus, Phase
+from controllers.api.conditions import ALWAYS_SHOWN, AVAILABLE, READY, RECONCILING, REFRESHING, STALLED, TRUE, find
+from controllers.api.dataset import (
+    CountStatus,
+    DatasetStatus,
+    LoadStatus,
+    MasterStatus,
+    Phase,
+    RefreshStatus,
+    RunStatus,
+    SizeStatus,
+)
 from controllers.api.result import Exit, Result
 from controllers.api.times import rfc3339
 from controllers.dataset import FINALIZER, JobState, JobView, MasterView, Observed, Problem, VolumeView, decide
+from controllers.dataset.attempts import counted, current, given_up
 from controllers.dataset.seen import LOAD, SIZE
 from controllers.decision import CreateJob, CreateVolume, Decision, DeleteJob, DeleteVolume
 from controllers.jobs import ATTEMPT, RUN, STEP
@@ -44,6 +54,30 @@ SHORTCUTS = {
     ("", "Failed"),
 }
 
+COUNTED = CountStatus(files=3, directories=1, bytes=42, completion_time=rfc3339(NOW - 900))
+MASTER = MasterStatus(cluster_id="cluster-1", start_time_ms=1_000)
+
+
+def _refreshing(step: str, **mine: Any) -> DatasetStatus:
+    """A Ready Dataset the refresh of which is at that step, with these values in it."""
+    status = at(
+        Phase.READY,
+        run=RunStatus(number=2, inputs="aaaa", start_time=rfc3339(NOW - 90), reason="Refresh"),
+        refresh=RefreshStatus(start_time=rfc3339(NOW - 90), since=rfc3339(NOW - 90), before=COUNTED),
+        master=MASTER,
+    )
+    load = LoadStatus(**({"attempt": 1} | mine)) if step == LOAD else status.load
+    return status.model_copy(update={LOAD: load, SIZE: SizeStatus(**({"attempt": 1} | (mine if step == SIZE else {})))})
+
+
+_TRIED: dict[str, Any] = {
+    "attempt": 5,
+    "failures": 4,
+    "last_reason": "Incomplete",
+    "last_error": "no",
+    "given_up": True,
+}
+
 STATUSES: dict[str, DatasetStatus] = {
     "untouched": DatasetStatus(),
     "pending": at(Phase.PENDING),
@@ -61,6 +95,18 @@ STATUSES: dict[str, DatasetStatus] = {
     "other inputs": at(Phase.READY, run=at(Phase.READY).run.model_copy(update={"inputs": "bbbb"})),
     "unproved": at(Phase.READY, size=at(Phase.READY).size.model_copy(update={"proved": False})).model_copy(
         update={"phase": Phase.SIZING}
+    ),
+    "ready, unproved": at(Phase.READY, size=at(Phase.READY).size.model_copy(update={"proved": False})),
+    "ready at a known master": at(Phase.READY, master=MASTER),
+    "checked": at(Phase.READY, master=MASTER.model_copy(update={"checking": 2_000})),
+    "refreshing": _refreshing(LOAD),
+    "refreshing, counting": _refreshing(SIZE),
+    "refreshing again": _refreshing(LOAD, attempt=2, failures=1, last_failure_time=rfc3339(NOW)),
+    "refresh given up": _refreshing(LOAD, **_TRIED, last_failure_time=rfc3339(NOW - 60)),
+    "refresh given up while counting": _refreshing(SIZE, **_TRIED, last_failure_time=rfc3339(NOW - 60)),
+    "refresh given up long ago": _refreshing(LOAD, **_TRIED, last_failure_time=rfc3339(NOW - 7200)),
+    "suspicious": (suspicious := _refreshing(LOAD, **_TRIED, last_failure_time=rfc3339(NOW - 60))).model_copy(
+        update={"refresh": suspicious.refresh.model_copy(update={"suspicious": "all is gone"})}
     ),
 }
 
@@ -83,7 +129,7 @@ def _jobs(step: str, attempt: int, run: int) -> Iterator[tuple[JobView, ...]]:
     yield (one(JobState.SUCCEEDED, result=good(step, proved=False), exit_code=0),)
     yield (one(JobState.SUCCEEDED),)
     yield (one(JobState.SUCCEEDED, finished=NOW),)
-    for code in (1, 10, 20, 21, 24, 137):
+    for code in (1, 10, 20, 21, 24, 25, 137):
         known = code in tuple(Exit)
         yield (one(JobState.FAILED, exit_code=code, result=_result(step, code) if known else None),)
     yield (one(JobState.FAILED, failure="DeadlineExceeded", failure_message="too long"),)
@@ -104,6 +150,7 @@ MASTERS = {
     "down": MasterView(False, "Unreachable", "refused"),
     "unknown": MasterView(),
     "formatted": replace(REACHABLE, start_time_ms=2_000, total_paths=1),
+    "restarted": replace(REACHABLE, start_time_ms=2_000),
 }
 SPECS = {
     "plain": spec(),
@@ -111,7 +158,10 @@ SPECS = {
     "no volume": spec(volume={"enabled": False}),
     "after verify": spec(volume={"publish": "AfterVerify"}),
     "cli": spec(load={"loader": "AlluxioCLI", "acceptUnverified": True}),
+    "scheduled": spec(load={"refreshSchedule": "0 3 * * *", "timeZone": "Europe/Berlin"}),
 }
+#: Of a Dataset whose schedule has been known for days.
+SINCE = {"schedule": "0 3 * * * Europe/Berlin", "schedule_since": rfc3339(NOW - 3 * 86_400)}
 
 
 @dataclass(frozen=True)
@@ -128,7 +178,7 @@ def _cases() -> Iterator[Case]:
         step = LOAD if not status.load.completion_time else SIZE
         attempt = (status.load if step == LOAD else status.size).attempt or 1
         for index, jobs in enumerate(_jobs(step, attempt, status.run.number or 1)):
-            for volume, master in product(VOLUMES, ("up", "down", "unknown", "formatted")):
+            for volume, master in product(VOLUMES, MASTERS):
                 seen = observed(status=status, jobs=jobs, master=MASTERS[master], **VOLUMES[volume])
                 yield Case(f"{status_name}, jobs {index}, volume {volume}, master {master}", seen)
             for name, wanted in SPECS.items():
@@ -144,6 +194,16 @@ def _cases() -> Iterator[Case]:
             yield Case(f"{status_name}, jobs {index}, bad spec", bad)
             asked = observed(status=status, jobs=jobs, meta=replace(observed().meta, retry="now", generation=2))
             yield Case(f"{status_name}, jobs {index}, retry", asked)
+            yield from _asked_to_refresh(f"{status_name}, jobs {index}", status, jobs)
+
+
+def _asked_to_refresh(name: str, status: DatasetStatus, jobs: tuple[JobView, ...]) -> Iterator[Case]:
+    """By the annotation; by a slot that has come."""
+    meta = replace(observed().meta, refresh="now")
+    yield Case(f"{name}, refresh", observed(status=status, jobs=jobs, meta=meta, **published()))
+    known = status.model_copy(update={"refresh": status.refresh.model_copy(update=SINCE)})
+    later = observed(status=known, jobs=jobs, spec=SPECS["scheduled"], now=NOW + 86_400, **published())
+    yield Case(f"{name}, slot", later)
 
 
 @pytest.fixture(scope="module")
@@ -227,8 +287,19 @@ def test_who_waits_is_woken(decided: list[tuple[Case, Decision]]) -> None:
         ready = find(status.conditions, READY)
         assert ready is not None
         in_flight = any(not found.ended for found in case.seen.jobs)
-        over = status.phase == Phase.READY and not case.seen.meta.deleting
-        assert in_flight or over or ready.reason in events, (case.name, ready)
+        over = status.phase == Phase.READY and not current(status) and not case.seen.meta.deleting
+        over = over and case.seen.spec is not SPECS["scheduled"]  # the next slot has to be waited for
+        assert in_flight or over or _waits_for(case.seen, status) & events, (case.name, ready)
+
+
+def _waits_for(seen: Observed, status: DatasetStatus) -> set[str]:
+    """What is waited for, as the conditions say; the check of a master has none of its own."""
+    reasons = {found.reason for found in status.conditions if found.type in (READY, REFRESHING)}
+    if status.master.checking and seen.master.reachable is False:
+        reasons.add("MasterUnreachable")
+    if status.master.checking and seen.spec is not None and seen.spec.suspend:
+        reasons.add("Suspended")
+    return reasons
 
 
 def test_run_and_attempt_only_grow(decided: list[tuple[Case, Decision]]) -> None:
@@ -253,13 +324,51 @@ def test_ready_is_claimed_only_when_loaded_counted_proved_and_usable(decided: li
         wanted, available = case.seen.spec, find(status.conditions, AVAILABLE)
         assert wanted is not None
         assert status.phase == Phase.READY, case.name
-        assert status.load.completion_time, case.name
-        assert status.size.completion_time, case.name
-        assert status.size.proved or wanted.load.accept_unverified, case.name
+        assert counted(status).completion_time, case.name
+        if not (status.run.reason == "Refresh" and current(status)):  # else that of the run before
+            assert status.load.completion_time, case.name
+            assert status.size.proved or wanted.load.accept_unverified, case.name
+        assert not status.refresh.suspicious, case.name
         assert status.run.inputs == case.seen.inputs, case.name
         assert available is not None, case.name
         assert available.status == TRUE, case.name
         assert case.seen.master.reachable is not False, case.name
+
+
+def test_a_phase_that_is_ready_leaves_ready_only_by_a_run_for_other_inputs_or_a_lost_master(
+    decided: list[tuple[Case, Decision]],
+) -> None:
+    """Not by a refresh, whatever becomes of it, nor by the look at a restarted master."""
+    for case, decision in decided:
+        if case.seen.status.phase != Phase.READY or decision.status is None or decision.status.phase == Phase.READY:
+            continue
+        assert decision.status.run.reason in ("InputsChanged", "MasterReset"), case.name
+        assert decision.status.run.number == case.seen.status.run.number + 1, case.name
+
+
+def test_a_refresh_and_a_check_keep_every_number_until_there_is_a_new_one(
+    decided: list[tuple[Case, Decision]],
+) -> None:
+    """What is shown, and what a restarted master is held against."""
+    for case, decision in decided:
+        old, new = case.seen.status, decision.status
+        if new is None or old.phase != Phase.READY or new.phase != Phase.READY or not current(new):
+            continue
+        assert counted(new) == counted(old), case.name
+        assert (new.file_count, new.ufs_total_bytes) == (old.file_count, old.ufs_total_bytes), case.name
+
+
+def test_refreshing_is_true_exactly_while_a_refresh_is_under_way_and_not_given_up(
+    decided: list[tuple[Case, Decision]],
+) -> None:
+    """So its end can be waited for."""
+    for case, decision in decided:
+        status = decision.status
+        if status is None or case.seen.meta.deleting or case.seen.spec is None:
+            continue
+        found = find(status.conditions, REFRESHING)
+        busy = status.run.reason == "Refresh" and bool(current(status)) and not given_up(status)
+        assert (found is not None and found.status == TRUE) == busy, case.name
 
 
 def test_available_is_claimed_only_for_a_bound_volume_that_fits(decided: list[tuple[Case, Decision]]) -> None:
@@ -359,7 +468,10 @@ def test_a_crash_between_status_and_children_loses_nothing(decided: list[tuple[C
         if decision.status is None or not decision.children:
             continue
         again = decide(_applied(case.seen, decision, children=False))
-        assert _names(again) == _names(decision), case.name
+        if current(decision.status):
+            assert _names(again) == _names(decision), case.name
+        else:  # what is over may be refreshed, or looked into, at once
+            assert _names(again) >= _names(decision), case.name
 
 
 def _names(decision: Decision) -> set[str]:
