@@ -1,17 +1,11 @@
 """Load and count over a real Alluxio 2.9.6: what os.walk says is what it proves, or it says what is missing."""
 
 import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
 
-from controllers.api.command import StepCommand
-from controllers.api.result import Exit, Progress, Totals
+from controllers.api.result import Exit, Totals
 from fluidctl.load.channel import Client
 from tests.cli_loader import load_by_cli
 from tests.load_kit import Steps, make, odd_tree, truth
@@ -136,71 +130,6 @@ def test_its_command_line_loads_and_our_count_proves(alluxio: Alluxio, steps: St
     assert f"{truth(place).bytes} bytes" in loaded.message
     assert (counted.proved, counted.totals, counted.loaded_by_size) == (True, truth(place), 0)
     assert load_by_cli("/nope", env)[1] == Exit.PATH_NOT_FOUND
-
-
-# --- masters and containers that are killed ---------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a tree that takes a real master some seconds."""
-    root = tmp_path_factory.mktemp("many")
-    make(root, [f"d{d}/f{f}" for d in range(60) for f in range(500)])
-    return root
-
-
-@pytest.fixture
-def master(real_programs: None, many: Path) -> Iterator[Alluxio]:
-    with Alluxio(many) as running:
-        yield running
-
-
-def _begun(argv: list[str], seconds: float) -> "subprocess.Popen[str]":
-    """Start a step and return when it has shown its first progress and has worked for some seconds."""
-    code = "import sys; from fluidctl.load.main import main; sys.exit(main(sys.argv[1:]))"
-    process = subprocess.Popen([sys.executable, "-c", code, *argv], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    Progress.from_json(process.stdout.readline())
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return process
-    raise AssertionError("the step was over too soon to be killed")
-
-
-def test_a_load_killed_in_the_middle_is_finished_by_the_next_one(master: Alluxio, many: Path, tmp_path: Path) -> None:
-    """SIGKILL, then SIGTERM, then whole: exact, and proved."""
-    result_path, spill_path = str(tmp_path / "result"), str(tmp_path / "spill")
-    command = StepCommand("load", (master.rpc_address,), "/", result_path=result_path, spill_path=spill_path)
-    for number, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, Exit.TERMINATED)):
-        with _begun(command.argv(), 0.7) as process:
-            process.send_signal(number)
-            process.communicate(timeout=60)
-        assert process.returncode == code
-    result, found = Steps(tmp_path / "spill", [master.rpc_address]).both()
-
-    assert (found, result.proved, result.totals) == (Exit.COMPLETE, True, truth(many))
-
-
-@pytest.mark.parametrize("step", ["load", "size"])
-def test_a_master_killed_in_the_middle_of_a_step_costs_only_time(
-    master: Alluxio, many: Path, tmp_path: Path, step: str
-) -> None:
-    """The step waits for it, authenticates again, and its totals are exact."""
-    steps = Steps(tmp_path / "spill", [master.rpc_address], connect_seconds=120.0)
-
-    with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(steps.run, step)
-        while not steps.watch.totals.files and not running.done():
-            wait([running], timeout=0.01)
-        assert not running.done()
-        master.kill()
-        master.restart()  # by this thread: servers end with the thread that started them
-        result, code = running.result()
-    assert code is Exit.COMPLETE
-    if step == "load":
-        result, code = steps.run("size", evidence=result.evidence)
-    assert (code, result.proved, result.totals) == (Exit.COMPLETE, True, truth(many))
 
 
 def test_a_directory_that_the_master_may_not_read_is_named_then_doubted(
