@@ -146,6 +146,16 @@ def test_a_prefix_fails_as_the_service_would_say_it_until_it_is_healed(
         assert list(client.pages("b", "d/")) == [["d/e/1"]]
 
 
+def test_a_listing_from_above_fails_too_where_asked_for_on_the_pages_with_such_keys(store: ObjectStore) -> None:
+    """Pages of two: the second and the third have keys of d/."""
+    store.fill("b", dict.fromkeys(["a", "b", "c", "d/1", "d/2", "e", "f"], 1))
+    store.fail("b", "d/", 500, shown=True, times=2)
+    with Client(store, V1) as client:
+        asked = [client.ask("GET", f"/b?max-keys=2&marker={marker}")[0] for marker in ("", "b", "d/1", "d/1")]
+        assert asked == [200, 500, 500, 200]
+        assert list(client.pages("b", "", "/")) == [["a", "b", "c", "d/", "e", "f"]]
+
+
 @pytest.mark.parametrize("dialect", [V1, V2, OSS])
 @pytest.mark.parametrize("delimiter", ["", "/"])
 def test_a_page_fails_the_first_times_and_the_others_never(store: ObjectStore, dialect: str, delimiter: str) -> None:

@@ -88,7 +88,7 @@ class Empties:
         return reasons
 
     def _sync(self, names: Sequence[bytes]) -> list[Task]:
-        with Sync(self._client, self._watch) as sync:
+        with Sync(self._client, self._watch, self._watch.no_progress_seconds / 2) as sync:
             tasks = sync.run(names, shallow=True)
         if any(task.objects > 1 for task in tasks):
             raise Changed

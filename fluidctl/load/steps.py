@@ -37,6 +37,8 @@ class Step:
         """Make the master know the dataset."""
         storage = dataset.check(self._client, self._path, self._command.mounts)
         directories = [dataset.parse_path(name) for name in self._command.directories]
+        if self._path in directories:  # to walk all of it is the dearest way to load it
+            directories = []
         loader = self._loader(storage)
 
         def once() -> tuple[Loaded, Evidence]:

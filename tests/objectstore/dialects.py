@@ -74,7 +74,8 @@ def location() -> bytes:
 def bucket_info(bucket: str) -> bytes:
     """Return OSS's answer to ``?bucketInfo``."""
     what = f"<Name>{bucket}</Name><Location>oss-test</Location><CreationDate>{_DATE}</CreationDate>"
-    more = f"<StorageClass>Standard</StorageClass>{_OWNER}<AccessControlList><Grant>private</Grant></AccessControlList>"
+    kind = "<StorageClass>Standard</StorageClass><DataRedundancyType>LRS</DataRedundancyType>"
+    more = f"{kind}{_OWNER}<AccessControlList><Grant>private</Grant></AccessControlList>"
     return f"{_HEAD}<BucketInfo><Bucket>{what}{more}</Bucket></BucketInfo>".encode()
 
 

@@ -13,8 +13,8 @@ from typing import Any, Literal, Self
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from tests.objectstore import dialects
-from tests.objectstore.faults import Fault, Faults, Kind
-from tests.objectstore.keys import Keys
+from tests.objectstore.faults import Fault, Faults, Kind, Rule
+from tests.objectstore.keys import Keys, Page
 
 Driver = Literal["s3", "oss"]
 _NO_LINGER = struct.pack("ii", 1, 0)  # close() sends a reset
@@ -43,7 +43,7 @@ class ObjectStore:
         self.closing = threading.Event()
         self._buckets: dict[str, Keys] = {}
         self._faults = Faults()
-        self._pages: dict[tuple[str, str, str, bytes], int] = {}
+        self._numbers: dict[tuple[str, bytes, str, bytes], int] = {}  # of pages, by where they begin
         self._lock = threading.Lock()
         self._counts, self._in_flight = Counts(), 0
         self._server = _Server(self, port)
@@ -76,13 +76,14 @@ class ObjectStore:
         page: int | None = None,
         times: int | None = None,
         kinds: Iterable[Kind] = ("LIST", "HEAD"),
+        shown: bool = False,
     ) -> None:
         """Let requests fail that ask for ``prefix`` or for what is below it.
 
         ``page`` (from 1): only that page of a listing. ``times``: only the first ones. A listing of what is above the
-        prefix does not fail, as where a policy forbids the prefix: to hit it, name its own prefix, and a page.
+        prefix does not fail, as where a policy forbids the prefix; ``shown``: its pages with keys below the prefix do.
         """
-        self._faults.add(bucket, prefix.encode(), how, page, times, tuple(kinds))
+        self._faults.add(Rule(bucket, prefix.encode(), how, page, times, tuple(kinds), shown))
 
     def heal(self, bucket: str | None = None, prefix: str = "") -> None:
         """Let nothing fail any more, or nothing that was asked for at or below ``prefix``."""
@@ -122,14 +123,16 @@ class ObjectStore:
             return self._control(request)
         self._begin(request.kind)
         try:
-            fault = self._faults.take(request.kind, request.bucket, request.name, self._page_of(request))
+            page = self._page(request) if request.kind == "LIST" else None
+            names = [name for name, _ in page.keys] if page else []
+            fault = self._faults.take(request.kind, request.bucket, request.name, self._number(request), names)
             self.closing.wait(self.slow if fault == "slow" else self.latency)
             if fault == "reset":
                 return None
             if isinstance(fault, int):
                 code = "NoSuchBucket" if fault == 404 and request.kind == "LIST" else ""
                 return Answer(fault, dialects.error(request.dialect, fault, code))
-            return self._serve(request)
+            return self._serve(request, page)
         finally:
             with self._lock:
                 self._in_flight -= 1
@@ -141,7 +144,7 @@ class ObjectStore:
             most = max(counts.most_in_flight, self._in_flight)
             self._counts = Counts(counts.lists + listing, counts.heads + (not listing), most)
 
-    def _serve(self, request: "Request") -> "Answer":
+    def _serve(self, request: "Request", page: Page | None) -> "Answer":
         keys = self._buckets.get(request.bucket)
         if keys is None:
             return Answer(404, dialects.error(request.dialect, 404, "NoSuchBucket"))
@@ -150,8 +153,9 @@ class ObjectStore:
                 return Answer(200, body())
         if "bucketInfo" in request.query:
             return Answer(200, dialects.bucket_info(request.bucket))
-        if request.kind == "LIST":
-            return self._list(request, keys)
+        if page is not None:
+            token = base64.urlsafe_b64encode(page.last).decode()
+            return Answer(200, dialects.listing(request.dialect, request.bucket, request.query, page, token))
         if not request.key:
             return Answer(200)
         size = keys.size(request.key)
@@ -159,23 +163,17 @@ class ObjectStore:
             return Answer(404, dialects.error(request.dialect, 404))
         return Answer(200, b"\0" * size if request.method == "GET" else b"", dialects.OBJECT, size)
 
-    def _list(self, request: "Request", keys: Keys) -> "Answer":
+    def _page(self, request: "Request") -> Page:
         query = request.query
-        delimiter = query.get("delimiter", "")
-        limit = min(int(query.get("max-keys", 1000)), 1000)
+        delimiter, limit = query.get("delimiter", ""), min(int(query.get("max-keys", 1000)), 1000)
+        keys = self._buckets.get(request.bucket, Keys())
         page = keys.page(request.name, delimiter.encode(), request.after, limit)
         if page.last:
-            place = (request.bucket, query.get("prefix", ""), delimiter, page.last)
-            self._pages[place] = (self._page_of(request) or 1) + 1
-        token = base64.urlsafe_b64encode(page.last).decode()
-        return Answer(200, dialects.listing(request.dialect, request.bucket, query, page, token))
+            self._numbers[_place(request, page.last)] = (self._number(request) or 1) + 1
+        return page
 
-    def _page_of(self, request: "Request") -> int | None:
-        if request.kind != "LIST":
-            return None
-        query = request.query
-        place = (request.bucket, query.get("prefix", ""), query.get("delimiter", ""), request.after)
-        return self._pages.get(place, 1)
+    def _number(self, request: "Request") -> int | None:
+        return self._numbers.get(_place(request, request.after), 1) if request.kind == "LIST" else None
 
     def _control(self, request: "Request") -> "Answer":
         """What another process may ask: /-/counts, /-/reset, /-/latency?seconds=0.05."""
@@ -224,6 +222,10 @@ class Answer:
     body: bytes = b""
     headers: Mapping[str, str] | None = None
     length: int | None = None
+
+
+def _place(request: Request, after: bytes) -> tuple[str, bytes, str, bytes]:
+    return request.bucket, request.name, request.query.get("delimiter", ""), after
 
 
 class _Server(socketserver.ThreadingTCPServer):

@@ -1,0 +1,84 @@
+"""A positive proof that a tree was read whole: flat listings that succeeded, over all of it.
+
+One listing of the whole tree is enough. Where it fails, the directories below are listed one by one, as deep as need
+be: so what fails has a name, and a failure that only the long listing meets is no failure.
+
+Drivers that hide errors (oss) answer a failed first page with "nothing", also inside of a task that succeeds, and then
+forget what they knew below. So there a directory with nothing in it is asked twice, and the count has to meet
+``objects``.
+"""
+
+from dataclasses import dataclass, field
+from itertools import islice
+
+from fluidctl.load import empties, requests
+from fluidctl.load.channel import Client
+from fluidctl.load.shape import FEW
+from fluidctl.load.sync import QUIET_SECONDS, Sync, Task
+from fluidctl.load.verify import Rule
+from fluidctl.load.watch import Watch
+
+NAMED = 20  # directories that fail, before the search for more of them ends
+
+
+@dataclass
+class Vouched:
+    """``objects``: what the listings read, the tree's own root among them. ``failed``: directories, and why."""
+
+    objects: int = 0
+    failed: dict[bytes, str] = field(default_factory=dict)
+
+
+class Voucher:
+    """Reads trees of one kind of storage."""
+
+    def __init__(self, client: Client, watch: Watch, rule: Rule) -> None:
+        self._client = client
+        self._watch = watch
+        self._hides = rule.proof == "objects"
+        half = watch.no_progress_seconds / 2
+        self._patience = min(QUIET_SECONDS, half) if rule.streams else half
+
+    def read(self, path: bytes) -> Vouched:
+        """Read the tree at ``path``."""
+        read, waiting = Vouched(), [path]
+        while waiting and len(read.failed) < NAMED:
+            tasks = self._twice(self._run(waiting))
+            waiting = []
+            for task in tasks:
+                if task.ok:
+                    read.objects += task.objects
+                else:
+                    waiting += self._level(task, read)
+        read.failed |= dict.fromkeys(waiting, "not looked at any more: too much fails beside it")
+        return read
+
+    def _level(self, task: Task, read: Vouched) -> list[bytes]:
+        """Read one level of a tree whose listing failed, and return its folders; or say that this level fails."""
+        level = self._run([task.path], shallow=True)[0]
+        folders = self._folders(task.path) if level.ok else []
+        if not level.ok or len(folders) > FEW:
+            read.failed[task.path] = level.reason or task.reason
+            return []
+        read.objects += level.objects - len(folders)  # which count themselves
+        return folders
+
+    def _run(self, paths: list[bytes], *, shallow: bool = False) -> list[Task]:
+        with Sync(self._client, self._watch, self._patience) as sync:
+            return sync.run(paths, shallow=shallow)
+
+    def _folders(self, path: bytes) -> list[bytes]:
+        request = requests.list_status(path)
+        return self._client.persist(
+            lambda session: list(
+                islice((info.path for info in self._client.list(session, request) if info.folder), FEW + 1)
+            )
+        )
+
+    def _twice(self, tasks: list[Task]) -> list[Task]:
+        """Ask again for directories with nothing in them, where that may be an error."""
+        thin = {task.path for task in tasks if task.ok and task.objects < 2} if self._hides else set()
+        if not thin:
+            return tasks
+        self._watch.tick(empties.MARKER_SECONDS)
+        return [task for task in tasks if task.path not in thin] + self._run(sorted(thin))
