@@ -14,7 +14,8 @@ class Evidence:
     """``base`` and ``end`` are the master's counters before and after the load.
 
     ``objects`` is what one flat listing of the whole tree read, 0 where there was none; ``whole``: every task of the
-    load succeeded. ``cluster_id`` and ``start_time_ms`` say in which life of which master.
+    load succeeded. ``paths``: how many entries it saw, about. ``cluster_id`` and ``start_time_ms`` say in which life of
+    which master.
     """
 
     cluster_id: str
@@ -24,6 +25,7 @@ class Evidence:
     method: str
     objects: int = 0
     whole: bool = False
+    paths: int = 0
 
     def to_json(self) -> str:
         """Return one line."""
@@ -35,6 +37,7 @@ class Evidence:
             "m": self.method,
             "o": self.objects,
             "w": self.whole,
+            "n": self.paths,
         }
         return json.dumps(data, separators=(",", ":"))
 
@@ -44,6 +47,7 @@ class Evidence:
         data = json.loads(text)
         try:
             base, end = Metrics(*map(int, data["b"])), Metrics(*map(int, data["e"]))
-            return cls(str(data["c"]), int(data["s"]), base, end, str(data["m"]), int(data["o"]), bool(data["w"]))
+            flat, whole, paths = int(data["o"]), bool(data["w"]), int(data.get("n", 0))
+            return cls(str(data["c"]), int(data["s"]), base, end, str(data["m"]), flat, whole, paths)
         except (TypeError, KeyError) as error:
             raise ValueError(f"not the evidence of a load: {error!r}") from error

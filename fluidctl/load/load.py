@@ -5,9 +5,9 @@ import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from controllers.api.result import Totals
+from controllers.api.result import Changes, Totals
 from controllers.api.spelling import encode
 from fluidctl.load import alluxio_pb2 as pb
 from fluidctl.load import requests
@@ -21,6 +21,7 @@ from fluidctl.load.watch import Watch
 
 log = logging.getLogger(__name__)
 SYNC, LIST = "SyncMetadata", "ListStatus"
+Runs = TypeVar("Runs", bound=Sync)
 
 
 class WalkFrom(Protocol):
@@ -42,9 +43,10 @@ class Loaded:
     failed_count: int = 0
     denied: int = 0
     notes: list[str] = field(default_factory=list)
+    changes: Changes | None = None  # of a refresh, where they are known one by one
 
-    def add(self, outcome: Outcome) -> None:
-        """Take over what a walk could not list."""
+    def add(self, outcome: "Outcome | Loaded") -> None:
+        """Take over what could not be listed."""
         self.failed |= outcome.failed
         self.failed_count += outcome.failed_count
         self.denied += outcome.denied
@@ -68,12 +70,20 @@ class Loader:
         self._watch.message = "loading; files counts directories too"
         if self._rule.load == "listing" or not self._client.has_sync():
             return self.list_all(path)
-        half = self._watch.no_progress_seconds / 2
-        silence = min(QUIET_SECONDS, half) if self._rule.streams else half
-        with Sync(self._client, self._watch, silence, self._show, self._in_flight) as sync:
+        with self.tasks(Sync) as sync:
             if self._rule.load == "single":
                 return self._single(sync, path)
-            return self._complete(Split(self._client, sync, self._in_flight).run(path))
+            return self._complete(self.split(sync, path))
+
+    def split(self, sync: Sync, path: bytes) -> list[Task]:
+        """Run the tasks that pay for the tree at ``path``."""
+        return Split(self._client, sync, self._in_flight).run(path)
+
+    def tasks(self, kind: type[Runs]) -> Runs:
+        """Return what runs tasks, with the patience that this storage needs."""
+        half = self._watch.no_progress_seconds / 2
+        silence = min(QUIET_SECONDS, half) if self._rule.streams else half
+        return kind(self._client, self._watch, silence, self._show, self._in_flight)
 
     def load_again(self, directories: Iterable[bytes]) -> Loaded:
         """Load only these directories, by asking the storage for each of them once more."""
@@ -81,10 +91,13 @@ class Loader:
         loaded.add(self.walk(directories, requests.ALWAYS))
         return loaded
 
-    def list_all(self, path: bytes) -> Loaded:
-        """Let the master load a tree by one recursive request, which answers nothing and hides errors."""
+    def list_all(self, path: bytes, *, sync: bool = False) -> Loaded:
+        """Let the master load a tree by one recursive request, which answers nothing and hides errors.
+
+        ``sync``: compare it with the storage, too.
+        """
         loaded, abandoned = Loaded(LIST), threading.Event()
-        request = requests.list_status(path, recursive=True, load_only=True)
+        request = requests.list_status(path, recursive=True, load_only=True, sync=sync)
 
         def listing(session: Session) -> None:
             for _ in () if abandoned.is_set() else self._client.list(session, request):
@@ -93,13 +106,15 @@ class Loader:
         with ThreadPoolExecutor(1, "listing") as pool:
             future = pool.submit(self._client.persist, listing)
             try:
-                base, moved, seen = self._client.metrics().total_paths, self._watch.clock(), 0
+                base = seen = self._client.metrics()
+                moved = self._watch.clock()
                 while not wait([future], timeout=1.0).done:
                     self._watch.tick()
-                    paths = self._client.metrics().total_paths - base
-                    if paths != seen:
-                        seen, moved = paths, self._watch.clock()
-                        self._show(paths)
+                    now = self._client.metrics()
+                    if (now.total_paths, now.prefetch_ops) != (seen.total_paths, seen.prefetch_ops):
+                        seen, moved = now, self._watch.clock()
+                        self._watch.moved()
+                        self._show(now.total_paths - base.total_paths)
                     elif self._watch.clock() - moved > QUIET_SECONDS:
                         loaded.add(self._beside(path))
                         break

@@ -112,6 +112,11 @@ def _command(options: argparse.Namespace) -> StepCommand:
         directories=tuple(options.directory),
         evidence=options.evidence,
         accept_unverified=options.accept_unverified,
+        refresh=options.refresh,
+        since_ms=options.since_ms,
+        known_paths=options.known_paths,
+        max_removed_fraction=options.max_removed_fraction,
+        known_cluster=options.known_cluster,
         result_path=options.result_path,
         spill_path=options.spill_path,
     )
@@ -128,6 +133,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--directory", action="append", default=[], help="load only this one")
     parser.add_argument("--evidence", default="", help="what the load's result said")
     parser.add_argument("--accept-unverified", action="store_true")
+    parser.add_argument("--refresh", action="store_true", help="load: compare with the storage, find what was removed")
+    parser.add_argument("--since-ms", type=_natural, default=0, help="when the run of this refresh began")
+    parser.add_argument("--known-paths", type=_natural, default=0, help="files and directories of the last count")
+    parser.add_argument("--max-removed-fraction", type=_fraction, default=1.0, help="of them; more is suspicious")
+    parser.add_argument("--known-cluster", default="", metavar="ID", help="size: only compare the master's cluster id")
     parser.add_argument("--result-path", default=RESULT_PATH)
     parser.add_argument("--spill-path", default=SPILL_PATH)
     parser.add_argument("--user", default="root")
@@ -140,6 +150,20 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def _natural(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError("must be 0 or more")
+    return value
+
+
+def _fraction(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError("must be between 0 and 1")
     return value
 
 

@@ -1,8 +1,8 @@
 """The only place that builds requests for files and folders.
 
-Every request carries ``commonOptions {syncIntervalMs: -1, ttl: -1, ttlAction: FREE}``. A master of 2.9.1 to 2.9.6 takes
-an unset ttl as 0 and an unset action as DELETE, stores both on every inode it loads, and its hourly checker then
-deletes the files from the storage (InodeTtlChecker; seen on 2.9.6). A test pins the bytes.
+Every request carries ``commonOptions {syncIntervalMs: -1, ttl: -1, ttlAction: FREE}``, for a refresh with interval 0. A
+master of 2.9.1 to 2.9.6 takes an unset ttl as 0 and an unset action as DELETE, stores both on every inode it loads, and
+its hourly checker then deletes the files from the storage (InodeTtlChecker; seen on 2.9.6). A test pins the bytes.
 """
 
 from fluidctl.load import alluxio_pb2 as pb
@@ -13,15 +13,21 @@ NEVER = pb.NEVER
 
 
 def list_status(
-    path: bytes, load: pb.LoadMetadataType = ONCE, *, recursive: bool = False, load_only: bool = False
+    path: bytes,
+    load: pb.LoadMetadataType = ONCE,
+    *,
+    recursive: bool = False,
+    load_only: bool = False,
+    sync: bool = False,
 ) -> pb.ListStatusRequest:
     """Return the request for one directory or, if ``recursive``, for the tree below it.
 
-    ``load_only``: the master loads and answers nothing (2.5 and later).
+    ``load_only``: the master loads and answers nothing (2.5 and later). ``sync``: it compares with the storage first,
+    and forgets what that does not show: never for a storage whose driver answers errors with nothing.
     """
     options = pb.ListStatusOptions(
         loadMetadataType=load,
-        commonOptions=_common(),
+        commonOptions=_common(0 if sync else -1),
         recursive=recursive,
         loadMetadataOnly=load_only,
         excludeMountInfo=True,
@@ -41,5 +47,5 @@ def sync_metadata(path: bytes, descend: pb.LoadDescendantType = pb.ALL) -> pb.Sy
     return pb.SyncMetadataRequest(path=path, options=options)
 
 
-def _common() -> pb.CommonOptions:
-    return pb.CommonOptions(syncIntervalMs=-1, ttl=-1, ttlAction=pb.FREE)
+def _common(sync_interval_ms: int = -1) -> pb.CommonOptions:
+    return pb.CommonOptions(syncIntervalMs=sync_interval_ms, ttl=-1, ttlAction=pb.FREE)

@@ -4,16 +4,17 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from controllers.api.command import StepCommand
-from controllers.api.result import Exit, Result
+from controllers.api.result import Changes, Exit, Result
 from controllers.api.spelling import encode
 from fluidctl.load import alluxio_pb2 as pb
-from fluidctl.load import dataset
+from fluidctl.load import dataset, requests
 from fluidctl.load.channel import Client
 from fluidctl.load.count import Count, Counted
 from fluidctl.load.errors import StepError
 from fluidctl.load.evidence import Evidence
 from fluidctl.load.frontier import Spill
-from fluidctl.load.load import Loaded, Loader
+from fluidctl.load.load import Loaded, Loader, WalkFrom
+from fluidctl.load.refresh import Plan, Refresh
 from fluidctl.load.verify import Storage
 from fluidctl.load.walk import Outcome, Walk
 from fluidctl.load.watch import Watch
@@ -34,39 +35,44 @@ class Step:
         self._path = dataset.parse_path(command.path)
 
     def load(self) -> Result:
-        """Make the master know the dataset."""
-        storage = dataset.check(self._client, self._path, self._command.mounts)
+        """Make the master know the dataset, or compare what it knows with the storage."""
+        storage = self._storage()
         directories = [dataset.parse_path(name) for name in self._command.directories]
         if self._path in directories:  # to walk all of it is the dearest way to load it
             directories = []
-        loader = self._loader(storage)
 
         def once() -> tuple[Loaded, Evidence]:
             base = self._client.metrics()
-            loaded = loader.load_again(directories) if directories else loader.load(self._path)
+            loaded = self._loaded(storage, directories)
             self._refuse(loaded.failed, loaded.failed_count, loaded.denied)
             now, master = self._client.metrics(), self._client.master
-            return loaded, Evidence(
-                master.cluster_id, master.start_time_ms, base, now, loaded.method, loaded.objects, loaded.whole
+            life, paths = (
+                (master.cluster_id, master.start_time_ms),
+                self._command.known_paths or self._watch.totals.files,
             )
+            return loaded, Evidence(*life, base, now, loaded.method, loaded.objects, loaded.whole, paths)
 
         loaded, evidence = self._in_one_life(once)
         notes = f" {len(loaded.notes)} parts were walked instead: {loaded.notes[0]}" if loaded.notes else ""
         return Result(
             step="load",
-            reason="Loaded",
-            message=f"The master knows {encode(self._path)}.{notes[:500]}",
+            reason="Refreshed" if self._command.refresh else "Loaded",
+            message=f"The master knows {encode(self._path)}{_told(loaded.changes)}.{notes[:500]}",
             master=self._client.master,
             method=loaded.method,
             seconds=round(self._watch.seconds, 1),
             evidence=evidence.to_json(),
+            changes=loaded.changes,
         )
 
     def size(self) -> Result:
         """Count the dataset, and prove that it is complete where that can be proved."""
+        if self._command.known_cluster:
+            return self._same_cluster()
         evidence = self._evidence()
+        self._watch.total = evidence.paths if evidence else 0
         storage = dataset.check(self._client, self._path, self._command.mounts)
-        counter = Count(self._client, self._watch, storage, self._loader(storage).walk)
+        counter = Count(self._client, self._watch, storage, self._walker())
         counted = self._in_one_life(lambda: counter.run(self._path, evidence))
         self._refuse(counted.failed, counted.failed_count, counted.denied)
         return Result(
@@ -81,17 +87,54 @@ class Step:
             seconds=round(self._watch.seconds, 1),
         )
 
+    def _same_cluster(self) -> Result:
+        """Say that a restarted master is still the one it was: nothing needs to be counted."""
+        master = self._client.master
+        if master.cluster_id != self._command.known_cluster:
+            raise StepError(
+                Exit.MASTER_CHANGED,
+                "The master lost its metadata since it was counted: formatted, or not the same cluster.",
+            )
+        return Result("size", "SameCluster", "The master has kept its metadata.", master=master)
+
     def _sentence(self, counted: Counted) -> str:
         if counted.doubt:
             return f"Counted, but completeness is not proved: {counted.doubt}."
         return "Counted, and proved to be complete."
 
-    def _loader(self, storage: Storage) -> Loader:
+    def _storage(self) -> Storage:
+        """Check the dataset; that a refresh finds it gone is for the refresh to judge."""
+        try:
+            return dataset.check(self._client, self._path, self._command.mounts)
+        except StepError as error:
+            if error.code is not Exit.PATH_NOT_FOUND or not self._command.refresh:
+                raise
+            return dataset.mounted(self._client, self._command.mounts)
+
+    def _loaded(self, storage: Storage, directories: list[bytes]) -> Loaded:
+        """Load, or refresh, everything or these directories alone."""
+        command, rule = self._command, storage.rule_for(self._path)
+        loader = Loader(self._client, self._watch, rule, self._walker(sync=command.refresh), command.parallelism)
+        if not command.refresh:
+            return loader.load_again(directories) if directories else loader.load(self._path)
+        share, hides = command.max_removed_fraction, storage.hides(self._path)
+        plan = Plan(self._path, directories, command.since_ms, command.known_paths, share, hides)
+        count = self._walker()
+        return Refresh(
+            self._client,
+            self._watch,
+            rule,
+            plan,
+            loader,
+            lambda: count([self._path], requests.NEVER, everywhere=True).totals,
+        ).run()
+
+    def _walker(self, *, sync: bool = False) -> WalkFrom:
         def walk(roots: Iterable[bytes], load: pb.LoadMetadataType, everywhere: bool = False) -> Outcome:
             flight = self._command.parallelism
-            return Walk(self._client, self._watch, self._spill, flight, load, everywhere).run(roots)
+            return Walk(self._client, self._watch, self._spill, flight, load, everywhere, sync).run(roots)
 
-        return Loader(self._client, self._watch, storage.rule_for(self._path), walk, self._command.parallelism)
+        return walk
 
     def _in_one_life(self, work: Callable[[], T]) -> T:
         """Do it again where the master was restarted meanwhile: what it knows is kept, its counters are not."""
@@ -139,3 +182,7 @@ class Step:
                 "The master lost its metadata since the load: formatted, or not the same cluster.",
             )
         return evidence
+
+
+def _told(changes: Changes | None) -> str:
+    return f": {changes.added} added, {changes.removed} removed, {changes.changed} changed" if changes else ""

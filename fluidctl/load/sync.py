@@ -9,6 +9,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Self
 
 import grpc
 
@@ -28,7 +29,10 @@ QUIET_SECONDS = 60.0
 
 @dataclass
 class Task:
-    """The sync of one path. ``ok``: it succeeded and read something; ``reason`` says why not."""
+    """The sync of one path. ``ok``: it succeeded and read something; ``nothing``: it succeeded and read nothing.
+
+    ``reason`` says why it is not ok.
+    """
 
     path: bytes
     group: int
@@ -38,6 +42,7 @@ class Task:
     running: bool = True
     stalled: bool = False
     ok: bool = False
+    nothing: bool = False
     reason: str = ""
     operations: int = 0
     objects: int = 0
@@ -68,7 +73,7 @@ class Sync:
         self._active: list[Task] = []
         self._finished_operations = 0
 
-    def __enter__(self) -> "Sync":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -96,6 +101,9 @@ class Sync:
     def supersede(self, tasks: Iterable[Task]) -> None:
         """Count these no longer: what they loaded will be counted again."""
         self._finished_operations -= sum(task.operations for task in tasks)
+
+    def note(self, ended: Iterable[pb.SyncMetadataTask]) -> None:
+        """Hear of the last words of a task that ended; for those who need more than a Task says."""
 
     def _submit(self, path: bytes, shallow: bool) -> Task:
         request = requests.sync_metadata(path, pb.ONE if shallow else pb.ALL)
@@ -132,8 +140,9 @@ class Sync:
             self._judge_silence(task, now)
             return
         task.running = False
+        self.note(answer.task)
         bad = [part for part in answer.task if part.state != pb.SUCCEEDED]
-        task.ok = not bad and task.objects > 0
+        task.ok, task.nothing = not bad and task.objects > 0, not bad and task.objects == 0
         task.reason = _reason(bad[0]) if bad else "" if task.ok else "the storage has nothing at this path"
 
     def _judge_silence(self, task: Task, now: float) -> None:

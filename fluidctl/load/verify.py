@@ -69,16 +69,23 @@ class Rule:
     of one flat listing must be what was counted), "" (nothing proves it).
     ``streams``: the first batch of a flat listing arrives with its first page, not with its last.
     ``unreadable_is_empty``: a directory that the master may not read is answered as empty, at once and for good.
+    ``reports``: a listing of one level fails where the storage fails.
     """
 
     load: str
     proof: str
     streams: bool = False
     unreadable_is_empty: bool = False
+    reports: bool = False
+
+    @property
+    def hides(self) -> bool:
+        """Whether a failure of the storage may be answered with nothing, so that a comparison would remove entries."""
+        return self.proof != "relist"
 
 
 RULES = {
-    "s3": Rule("shards", "relist", streams=True),
+    "s3": Rule("shards", "relist", streams=True, reports=True),
     "local": Rule("shards", "relist", unreadable_is_empty=True),
     "hdfs": Rule("listing", "relist"),
     "oss": Rule("single", "objects"),
@@ -99,16 +106,24 @@ class Storage:
         point = max((point for point in self._rules if covers(point, path)), key=len, default=None)
         return UNKNOWN if point is None else self._rules[point]
 
+    def hides(self, path: bytes) -> bool:
+        """Whether any storage under the tree at ``path`` hides its failures."""
+        return any(rule.hides for rule in self._rules_of(path))
+
     def rule_for(self, path: bytes) -> Rule:
         """Return the rule for the whole tree at ``path``; over several kinds of storage, the one that claims least."""
-        rules = {self.rule_at(path)} | {rule for point, rule in self._rules.items() if covers(path, point)}
+        rules = self._rules_of(path)
         if len(rules) == 1:
             return rules.pop()
         return Rule(
             load="shards" if all(rule.load == "shards" for rule in rules) else "listing",
             proof="relist" if all(rule.proof for rule in rules) else "",
             unreadable_is_empty=any(rule.unreadable_is_empty for rule in rules),
+            reports=all(rule.reports for rule in rules),
         )
+
+    def _rules_of(self, path: bytes) -> set[Rule]:
+        return {self.rule_at(path)} | {rule for point, rule in self._rules.items() if covers(path, point)}
 
 
 def failures(moved: Metrics) -> str:

@@ -49,7 +49,8 @@ class _Found:
 class Walk:
     """One walk. The roots themselves are not counted.
 
-    They are listed with ``load``; what they lead to with ONCE, or ``everywhere`` with ``load`` too.
+    They are listed with ``load``; what they lead to with ONCE, or ``everywhere`` with ``load`` too. ``sync``: every
+    directory is compared with the storage.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Walk:
         parallelism: int,
         load: pb.LoadMetadataType = requests.ONCE,
         everywhere: bool = False,
+        sync: bool = False,
     ) -> None:
         self._client = client
         self._watch = watch
@@ -67,6 +69,7 @@ class Walk:
         self._parallelism = parallelism
         self._load = load
         self._everywhere = everywhere
+        self._sync = sync
         self._frontier = Frontier(spill)
         self._roots: frozenset[bytes] = frozenset()
         self._outcome = Outcome(Names(spill))
@@ -150,7 +153,7 @@ class Walk:
     def _list(self, session: Session, path: bytes, load: pb.LoadMetadataType) -> _Found:
         found = _Found(Batch(self._spill))
         try:
-            for info in self._client.list(session, requests.list_status(path, load)):
+            for info in self._client.list(session, requests.list_status(path, load, sync=self._sync)):
                 found.entries += 1
                 if info.folder:
                     found.batch.add(info.path)

@@ -25,6 +25,7 @@ class Watch:
         self.clock = clock
         self.halt = threading.Event()
         self.message = ""
+        self.total = 0  # an estimate of all that will be counted; 0: none
         self.no_progress_seconds = no_progress_seconds
         self._emit = emit
         self._terminated = threading.Event()
@@ -128,6 +129,7 @@ class Watch:
                 files=shown.files,
                 directories=shown.directories,
                 bytes=shown.bytes,
+                total=self.total,
                 files_per_second=round(max(rate, 0.0), 1),
                 message=self.message,
                 seconds=round(now - self._start, 1),
