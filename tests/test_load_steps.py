@@ -405,6 +405,24 @@ def test_a_request_to_stop_ends_a_step_at_once(
     assert all(task.state == pb.CANCELED for task in master._groups)
 
 
+def test_a_listing_that_a_load_needs_hangs_and_the_step_ends_when_it_is_told_to(
+    steps: Steps, master: AlluxioMaster
+) -> None:
+    """It has no deadline, as none has; the step's own thread does not wait for it."""
+    ended, answered = threading.Event(), list[bool]()
+
+    def hanging(request: Any, answer: Answer) -> Any:
+        steps.watch.terminate()
+        answered.append(ended.wait(20))
+        return answer(request)
+
+    intercept(master, methods.LIST_STATUS, hanging)
+    result, code = steps.run("load")
+
+    assert (code, answered) == (Exit.TERMINATED, [])
+    ended.set()
+
+
 def test_a_new_attempt_joins_the_task_of_a_killed_one(steps: Steps, master: AlluxioMaster, tree: Path) -> None:
     """The same path while it runs gives the same task, so nothing is listed twice."""
     master.behaviour.files_per_second = 10  # it runs until the new attempt is there

@@ -5,6 +5,7 @@ import random
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -140,6 +141,19 @@ class Client:
                     self._reconnect(session)
                 if rule.do is Do.WAIT or failures[rule] > 1:
                     self._watch.pause(rule.delay(failures[rule], self._rng))
+
+    def apart(self, work: Callable[[Session], T]) -> T:
+        """As ``persist``, for listings on the step's own thread: they have no deadline, so the step looks on meanwhile."""
+        with ThreadPoolExecutor(1, "listing") as pool:
+            future = pool.submit(self.persist, work)
+            try:
+                while not wait([future], timeout=0.5).done:
+                    self._watch.tick()
+            except BaseException:
+                self._watch.halt.set()
+                self.cancel_streams()
+                raise
+            return future.result()
 
     def once(self, work: Callable[[Session], T]) -> T:
         """Run ``work`` once, also while the step ends; raise grpc.RpcError."""

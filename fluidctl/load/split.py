@@ -54,7 +54,7 @@ class Split:
         """Return the folders directly in a loaded directory; none where it is gone meanwhile."""
         request = requests.list_status(path)
         try:
-            return self._client.persist(
+            return self._client.apart(
                 lambda session: [info.path for info in self._client.list(session, request) if info.folder]
             )
         except Gone:
