@@ -143,7 +143,7 @@ class Client:
                     self._watch.pause(rule.delay(failures[rule], self._rng))
 
     def apart(self, work: Callable[[Session], T]) -> T:
-        """As ``persist``, for listings on the step's own thread: they have no deadline, so the step looks on meanwhile."""
+        """As ``persist``, for listings of the step's own thread: they have no deadline, so it looks on meanwhile."""
         with ThreadPoolExecutor(1, "listing") as pool:
             future = pool.submit(self.persist, work)
             try:
