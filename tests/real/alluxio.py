@@ -7,7 +7,7 @@ import shutil
 import signal
 import tempfile
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -82,7 +82,7 @@ class Alluxio:
         with ExitStack() as stack:
             self.directory = Path(tempfile.mkdtemp(prefix="fluidctl-alluxio-"))
             stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
-            self.rpc_port, self.web_port, self._worker_rpc, self._worker_web = free_ports(4)
+            self.rpc_port, self.web_port, self._worker_rpc, self._worker_web = self._ports()
             self._properties = self._defaults() | self._extra
             self._jars = jars.directory(self._version)
             self._classpath = f"{self._jars}/*"
@@ -135,6 +135,10 @@ class Alluxio:
         except OSError:
             return False
 
+    def log_tail(self) -> str:
+        """Return the end of the master's log."""
+        return self._master.tail()
+
     def kill(self) -> None:
         """Kill the master as a crash would: SIGKILL, nothing flushed."""
         self._master.kill()
@@ -152,6 +156,10 @@ class Alluxio:
     def resume(self) -> None:
         """Let the master go on."""
         self._master.signal(signal.SIGCONT)
+
+    def _ports(self) -> Sequence[int]:
+        """Return the ports of RPC and web of the master, then of the worker."""
+        return free_ports(4)
 
     def _defaults(self) -> dict[str, str]:
         return {
