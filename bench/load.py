@@ -6,19 +6,19 @@ the tests. Methods and cases alternate: first every one once, then again. An int
 """
 
 import argparse
-import json
 import re
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import machine
 from bench.load_figures import Case, Measured, Tree
 from bench.load_report import report
+from bench.results import Results
 from bench.rig import Failed, Ran, Store, ours_cpu, step, timed, total_paths
 from controllers.api.result import Totals
 from tests.real.alluxio import Alluxio
@@ -157,39 +157,9 @@ def _start(alluxio: Alluxio, work: Path, method: str) -> float:
     return timed(nothing if method == OURS else [alluxio.executable, "fs", "masterInfo"], work / "start", 60).seconds
 
 
-class Results:
-    """The lines of load.jsonl: what the machine was, each time, and every run."""
-
-    def __init__(self, path: Path, scale: float) -> None:
-        self._path, self._scale = path, scale
-        self.machines: list[Mapping[str, object]] = []
-        self.measured: list[Measured] = []
-
-    def read(self) -> None:
-        """Take over what was measured at this scale, but for runs without figures: those are repeated."""
-        for line in self._path.read_text().splitlines() if self._path.exists() else ():
-            if "machine" in (data := json.loads(line)):
-                self.machines.append(data)
-            elif data["scale"] == self._scale:
-                self.measured.append(Measured.from_json(line))
-
-    def begin(self) -> set[tuple[Case, str, int]]:
-        """Write the file anew with what is kept, and with the machine of now; return what need not be repeated."""
-        self.measured = [run for run in self.measured if not run.error]
-        print("looking how busy the machine is", file=sys.stderr, flush=True)
-        self.machines.append({"machine": machine.describe(), "busy": machine.busy_share()})
-        lines = [*map(json.dumps, self.machines), *(run.to_json() for run in self.measured)]
-        self._path.write_text("".join(f"{line}\n" for line in lines))
-        return {run.key for run in self.measured}
-
-    def add(self, run: Measured) -> None:
-        """Add a run at once: the next one may never end."""
-        self.measured.append(run)
-        with self._path.open("a") as file:
-            file.write(f"{run.to_json()}\n")
-
-
-def run_all(plan: Iterable[Planned], trees: dict[str, Tree], results: Results, scale: float, minutes: float) -> None:
+def run_all(
+    plan: Iterable[Planned], trees: dict[str, Tree], results: Results[Measured], scale: float, minutes: float
+) -> None:
     """Measure what is planned and not yet measured; begin nothing after ``minutes``."""
     done, commit, begin = results.begin(), machine.commit(), time.monotonic()
     todo = [key for key in rounds(plan) if key not in done]
@@ -223,16 +193,15 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=OUTPUT, help="directory")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    options.output.mkdir(parents=True, exist_ok=True)
     trees = {tree.name: tree.scaled(options.scale) for tree in TREES}
-    results = Results(options.output / "load.jsonl", options.scale)
+    results = Results(options.output / "load.jsonl", options.scale, Measured.from_json)
     if options.resume or options.render:
         results.read()
     if not options.render:
         plan = full_plan(options.runs) if options.full else default_plan(options.runs)
         chosen = [entry for entry in plan if re.search(options.only, label(entry))]
         run_all(chosen, trees, results, options.scale, 1e9 if options.full else options.minutes)
-    report(options.output, results.machines, results.measured, trees)
+    report(options.output, results, trees)
 
 
 def label(entry: Planned) -> str:

@@ -167,11 +167,11 @@ def _floors(case: Case, tree: Tree, runs: Sequence[Measured], cores: int) -> tup
     return listing_floor(tree, case.driver, case.latency), min(run.master_cpu for run in runs) / cores
 
 
-def times_table(table: Iterable[Row], names: dict[str, str]) -> str:
+def times_table(found: Iterable[Row], names: dict[str, str]) -> str:
     """Return how long each method took."""
     head = ("storage", "method", "runs", "load + size", "range", "load", "size", "against ours")
     lines = []
-    for row in table:
+    for row in found:
         cells = [describe(row.case), names[row.method], str(len(row.runs))]
         if row.runs:
             whole, (least, most) = row.middle("seconds"), row.spread
@@ -182,24 +182,25 @@ def times_table(table: Iterable[Row], names: dict[str, str]) -> str:
         else:
             cells += ["-"] * 7
         lines.append([*cells, row.remark])
-    return _table([*head, "floor", "of the floor", "totals"], lines)
+    return table([*head, "floor", "of the floor", "totals"], lines)
 
 
-def work_table(table: Iterable[Row], names: dict[str, str], files: dict[str, int]) -> str:
+def work_table(found: Iterable[Row], names: dict[str, str], files: dict[str, int]) -> str:
     """Return what each method asked of the storage and of processors."""
     head = ("storage", "method", "LISTs", "over the least", "HEADs", "most in flight")
     lines = []
-    for row in table:
+    for row in found:
         if row.runs:
             lists, cpu = row.middle("lists"), row.middle("master_cpu")
             cells = [describe(row.case), names[row.method], f"{lists:,.0f}", f"{lists / row.least_lists:.1f} x"]
             cells += [f"{row.middle('heads'):,.0f}", str(max(run.most_in_flight for run in row.runs))]
             cells += [f"{cpu:.1f}", f"{1000 * cpu / files[row.case.tree]:.2f} ms", f"{row.middle('client_cpu'):.1f}"]
             lines.append([*cells, f"{row.middle('store_cpu'):.1f}"])
-    return _table([*head, "CPU s: master", "a file", "clients", "storage"], lines)
+    return table([*head, "CPU s: master", "a file", "clients", "storage"], lines)
 
 
-def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *lines))
 
 

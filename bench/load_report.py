@@ -1,11 +1,12 @@
 """The report of the load benchmark: Markdown and a plot."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import machine
 from bench.load_figures import Measured, Row, Tree, rows, starts, times_table, work_table
+from bench.results import Results
 
 if TYPE_CHECKING:  # the extra "bench" has it
     from matplotlib.axes import Axes
@@ -26,8 +27,6 @@ From an empty master to exact totals, against the command line that the source d
 `make bench-load`; the raw figures are in `load.jsonl`, `make bench-load ARGS=--render` writes this page anew.
 
 {machines}
-
-{warning}
 
 ![Seconds of load and count, by tree and by latency](load.svg)
 
@@ -63,41 +62,27 @@ From an empty master to exact totals, against the command line that the source d
 """
 
 
-def report(
-    output: Path, machines: Sequence[Mapping[str, object]], measured: Sequence[Measured], trees: dict[str, Tree]
-) -> None:
+def report(output: Path, results: Results[Measured], trees: dict[str, Tree]) -> None:
     """Write load.md and load.svg."""
-    table = rows(measured, trees, machine.CORES, list(NAMES))
-    (output / "load.md").write_text(markdown(table, machines, measured, trees))
+    table = rows(results.measured, trees, machine.CORES, list(NAMES))
+    (output / "load.md").write_text(markdown(table, results, trees))
     plot(table, output / "load.svg")
 
 
-def markdown(
-    table: Sequence[Row],
-    machines: Sequence[Mapping[str, object]],
-    measured: Sequence[Measured],
-    trees: dict[str, Tree],
-) -> str:
+def markdown(table: Sequence[Row], results: Results[Measured], trees: dict[str, Tree]) -> str:
     """Return the report."""
-    busy = max((float(str(entry["busy"])) for entry in machines), default=0.0)
-    their_start, own_start = starts(measured, "ours")
+    their_start, own_start = starts(results.measured, "ours")
     totals = {name: tree.totals for name, tree in trees.items()}
-    shapes = [f"{name} ({total.files:,} files in {total.directories:,} directories)" for name, total in totals.items()]
-    text = _TEXT.format(
-        machines="\n".join(f"- {entry['machine']} Others used {_percent(entry['busy'])} of it." for entry in machines),
-        warning=machine.warning(busy, [run.foreign for run in measured]),
+    shapes = [f"{name} ({total.files:,} files, {total.directories:,} directories)" for name, total in totals.items()]
+    return _TEXT.format(
+        machines=results.machine_lines(),
         times=times_table(table, NAMES),
         work=work_table(table, NAMES, {name: total.files for name, total in totals.items()}),
         trees=", ".join(shapes),
-        scale=", ".join(sorted({f"{run.scale:g}" for run in measured})),
+        scale=", ".join(sorted({f"{run.scale:g}" for run in results.measured})),
         own_start=own_start,
         their_start=their_start,
     )
-    return text.replace("\n\n\n\n", "\n\n")
-
-
-def _percent(share: object) -> str:
-    return f"{100 * float(str(share)):.0f} %"
 
 
 def plot(table: Sequence[Row], path: Path) -> None:

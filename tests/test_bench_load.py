@@ -8,6 +8,7 @@ import pytest
 
 from bench import load, load_figures, load_report, machine
 from bench.load_figures import Case, Measured, Tree, rows
+from bench.results import Results
 from controllers.api.result import Totals
 from tests.objectstore.trees import tree as keys_of
 
@@ -16,7 +17,7 @@ CASE = Case("wide", "s3", 0.05)
 RUN = Measured(CASE, "ours", 0, 1.0, load=8.0, size=2.0, master_cpu=6.0, client_cpu=1.0, lists=8, most_in_flight=7)
 
 
-@pytest.mark.parametrize("tree", [WIDE, CHAIN, TINY, Tree("flat", (1, 2500)), WIDE.scaled(0.5), CHAIN.scaled(0.5)])
+@pytest.mark.parametrize("tree", [WIDE, CHAIN, TINY, Tree("flat", (1, 2500)), WIDE.scaled(0.5), Tree("long", (2, 9))])
 def test_the_truth_about_a_tree_is_that_of_the_keys_in_the_store(tree: Tree) -> None:
     """Files, folders above them, bytes; and its top folders."""
     bucket, keys = keys_of(tree.spec)
@@ -131,12 +132,12 @@ def test_what_the_command_line_prints_is_read() -> None:
 def test_an_interrupted_benchmark_goes_on_with_what_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs of another scale, and those without figures, are not taken over."""
     monkeypatch.setattr(machine, "busy_share", lambda: 0.25)
-    first = load.Results(tmp_path / "load.jsonl", 1.0)
+    first = Results(tmp_path / "load.jsonl", 1.0, Measured.from_json)
     first.read()
     assert first.begin() == set()
     for run in (RUN, replace(RUN, run=1, error="no end"), replace(RUN, run=2, scale=0.5)):
         first.add(run)
-    again = load.Results(tmp_path / "load.jsonl", 1.0)
+    again = Results(tmp_path / "load.jsonl", 1.0, Measured.from_json)
     again.read()
 
     assert again.begin() == {RUN.key}
@@ -148,11 +149,13 @@ def test_an_interrupted_benchmark_goes_on_with_what_it_lacks(tmp_path: Path, mon
 def test_the_report_warns_where_others_kept_the_machine_busy() -> None:
     """Before, or during any run."""
     table = rows([RUN], {"wide": WIDE}, 2, list(load_report.NAMES))
-    quiet = [{"machine": "A machine.", "busy": 0.02}]
-    for foreign, busy, warned in ((0.0, quiet, False), (0.3, quiet, True), (0.0, [{**quiet[0], "busy": 0.5}], True)):
-        text = load_report.markdown(table, busy, [replace(RUN, foreign=foreign)], {"wide": WIDE})
+    for foreign, busy, warned in ((0.0, 0.02, False), (0.3, 0.02, True), (0.0, 0.5, True)):
+        results = Results(Path("unused"), 1.0, Measured.from_json)
+        results.machines.append({"machine": "A machine.", "busy": busy})
+        results.measured.append(replace(RUN, foreign=foreign))
+        text = load_report.markdown(table, results, {"wide": WIDE})
         assert ("Not a quiet machine" in text) is warned
-        assert "wide (7,021 files in 7 directories)" in text
+        assert "wide (7,021 files, 7 directories)" in text
 
 
 def test_others_are_charged_with_what_is_not_ours() -> None:

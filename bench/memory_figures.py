@@ -1,0 +1,105 @@
+"""The figures of the memory benchmark: peaks, slopes, tables. Pure."""
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Self
+
+from bench.load_figures import Tree, table
+
+MIB = 2**20
+STEPS = ("load", "size")
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """One run: the most resident memory of the two steps and of the master, in bytes; seconds of wall and CPU.
+
+    ``wrong``, ``error``, ``foreign``: as of a run of the load benchmark.
+    """
+
+    tree: str
+    run: int
+    scale: float
+    commit: str = ""
+    load: int = 0
+    size: int = 0
+    master: int = 0
+    load_seconds: float = 0.0
+    size_seconds: float = 0.0
+    cpu: float = 0.0
+    foreign: float = 0.0
+    wrong: str = ""
+    error: str = ""
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Return what it is the run of."""
+        return self.tree, self.run
+
+    def to_json(self) -> str:
+        """Return one line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, line: str) -> Self:
+        """Read it."""
+        return cls(**json.loads(line))
+
+
+def middle(runs: Sequence[Peaks], tree: str, what: str) -> float | None:
+    """Return the median of a figure for a tree, None where there is none."""
+    numbers = [getattr(run, what) for run in runs if run.tree == tree and not run.error]
+    return float(statistics.median(numbers)) if numbers else None
+
+
+def slope(runs: Sequence[Peaks], trees: Sequence[Tree], step: str, counts: str) -> float | None:
+    """Return by how many bytes the peak of ``step`` grows with each of ``counts`` ("files", "directories"): the line
+    through the least and the greatest of ``trees``; None where one of them was not measured."""
+    first, last = (middle(runs, tree.name, step) for tree in (trees[0], trees[-1]))
+    if first is None or last is None:
+        return None
+    more: int = getattr(trees[-1].totals, counts) - getattr(trees[0].totals, counts)
+    return (last - first) / more
+
+
+def peaks_table(runs: Sequence[Peaks], trees: Mapping[str, Tree]) -> str:
+    """Return the peaks of every tree that was measured."""
+    lines = []
+    for name, tree in trees.items():
+        mine = [run for run in runs if run.tree == name]
+        remark = "; ".join(sorted({run.wrong or run.error for run in mine} - {""})) or "right"
+        if not mine or all(run.error for run in mine):
+            lines += [[name, *["-"] * 8, remark]] if mine else []
+            continue
+        total = tree.totals
+        cells = [name, f"{total.files:,}", f"{total.directories:,}", str(sum(not run.error for run in mine))]
+        cells += [f"**{(middle(mine, name, step) or 0) / MIB:.0f} MiB**" for step in STEPS]
+        cells += [f"{middle(mine, name, f'{step}_seconds'):.0f} s" for step in STEPS]
+        cells += [f"{(middle(mine, name, 'master') or 0) / MIB:,.0f} MiB", remark]
+        lines.append(cells)
+    head = [
+        "tree",
+        "files",
+        "directories",
+        "runs",
+        "load, peak",
+        "size, peak",
+        "load",
+        "size",
+        "master, peak",
+        "totals",
+    ]
+    return table(head, lines)
+
+
+def slopes_table(runs: Sequence[Peaks], groups: Mapping[str, Sequence[Tree]]) -> str:
+    """Return what one file, or one directory, more costs."""
+    lines = []
+    for counts, trees in groups.items():
+        span = " to ".join(f"{getattr(tree.totals, counts):,}" for tree in (trees[0], trees[-1]))
+        for step in STEPS:
+            found = slope(runs, trees, step, counts)
+            lines.append([f"{span} {counts}", step, "-" if found is None else f"{found:+.1f} bytes each"])
+    return table(["from", "step", "growth"], lines)
