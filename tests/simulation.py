@@ -22,11 +22,12 @@ from typing import Any, NamedTuple
 
 import devcluster.jobs
 import devcluster.store
-from controllers.api.result import Exit, Master, Result, describe
+from controllers.api.result import Changes, Exit, Master, Result, describe
 from controllers.api.times import rfc3339
 from controllers.apply import Applier
 from controllers.config import ControllerConfig
 from controllers.dataset import Observed
+from controllers.dataset.seen import REFRESH_ANNOTATION
 from controllers.decision import Key
 from controllers.informers import Wakes
 from controllers.jobs import LOADER, SELECTOR, STEP, job_name, masters_and_path
@@ -88,6 +89,8 @@ class Container:
     labels: dict[str, str]
     mounts: tuple[tuple[str, str], ...]
     master_start: int
+    refresh: bool = False
+    known_cluster: str = ""  # it only asks whether this is the one
     ended: Obj | None = None  # the state that the kubelet has not reported yet
 
 
@@ -100,6 +103,7 @@ class Alluxio:
     start_ms: int = 1_000
     cluster_id: str = "1"
     known: dict[tuple[Any, ...], int] = field(default_factory=dict)
+    ages: dict[str, int] = field(default_factory=dict)  # of which age of the storage it knows a path
 
 
 class Api:
@@ -299,6 +303,7 @@ class World:
 
     def __init__(self, seed: int = 0) -> None:
         self.now, self.trace, self.depth = START, list[str](), 0
+        self.age = 0  # how often the files in the storage have changed
         self.attempts, self.writes = 0, 0  # calls that would write, and those that did
         self.exits: list[int] = []  # exit codes of the next containers that end, where a test wants them
         self.store = Store((), lambda: self.now, random.Random(seed), window=100_000)
@@ -410,6 +415,15 @@ class World:
 
     def _calm(self, rng: random.Random) -> None:
         """Nothing goes wrong for a while: everybody does the next thing."""
+        self._next(rng)
+
+    def _well(self, rng: random.Random) -> None:
+        """All goes well for a minute."""
+        for _ in range(20):
+            self.now += 3.0
+            self._next(None)
+
+    def _next(self, rng: random.Random | None) -> None:
         if self.leader is None:
             return
         for resource in WATCHED:
@@ -455,7 +469,7 @@ class World:
         if what in ("restart", "format"):
             master.start_ms += 1_000
         if what == "format":
-            master.known, master.cluster_id = {}, str(int(master.cluster_id) + 1)
+            master.known, master.ages, master.cluster_id = {}, {}, str(int(master.cluster_id) + 1)
         self.note(f"master {master.name}: {what}")
 
     # Pods and nodes.
@@ -507,28 +521,39 @@ class World:
         mounts = tuple(tuple(json.loads(arg.partition("=")[2])) for arg in argv if arg.startswith("--mount="))
         key = pod["metadata"]["namespace"], pod["metadata"]["name"]
         made = Container(key, cluster, path, pod["metadata"]["labels"], mounts, self.masters[cluster].start_ms)
+        made.refresh = "--refresh" in argv
+        made.known_cluster = "".join(arg.partition("=")[2] for arg in argv if arg.startswith("--known-cluster="))
         self.containers[pod["metadata"]["uid"]] = made
         self.laws.started(made)
 
     def _end(self, pod: Obj, running: Container, rng: random.Random | None) -> None:
         master = self.masters[running.cluster]
         code = Exit.COMPLETE if rng is None or rng.random() < 0.6 else rng.choice((*Exit, 137))
+        code = Exit.SUSPICIOUS_REFRESH if running.refresh and rng and rng.random() < 0.3 else code
         code = self.exits.pop(0) if self.exits else code
         code = Exit.MASTER_CHANGED if master.start_ms != running.master_start else code
         code = Exit.UNREACHABLE if not master.up else code
-        known = (running.path, running.mounts)
-        counted, step = truth(running.cluster, *known), running.labels[STEP]
+        if running.known_cluster and code == 0 and running.known_cluster != master.cluster_id:
+            code = Exit.MASTER_CHANGED
+        step = running.labels[STEP]
+        if code == 0 and step == "load":  # a load asks the storage only for what the master does not know
+            master.ages[running.path] = self.age if running.refresh else master.ages.get(running.path, self.age)
+        counted = truth(running.cluster, running.path, running.mounts, master.ages.get(running.path, 0))
         cli = running.labels[LOADER] == "AlluxioCLI"
         if code == 0 and step == "load":
             for path in {running.path}:
                 master.known[path, () if cli else running.mounts] = counted.files + counted.directories
-        elif code == 0 and not any(path == running.path for path, _ in master.known):
+        elif code == 0 and not running.known_cluster and running.path not in master.ages:
             code = Exit.INCOMPLETE
         proved = step == "size" and (rng is None or rng.random() < 0.9)
         who = Master("m", "2.9.6", master.cluster_id, master.start_ms)
         reason = describe(code)[0]
         found = counted if code == Exit.COMPLETE else None
         result = Result(step, reason, "in words", found, who, proved=proved, evidence="{}")
+        if running.known_cluster:
+            result = replace(result, reason="SameCluster" if code == 0 else reason, totals=None, proved=False)
+        if running.refresh and code == 0:
+            result = replace(result, changes=Changes(1, 2, 3))
         if code == Exit.INCOMPLETE:
             result = replace(result, failed_directories=("/d",), failed_count=1)
         text = result.to_json() if code != 137 and not (rng and rng.random() < 0.05) else ""
@@ -540,7 +565,7 @@ class World:
         if code == 137 and rng and rng.random() < 0.5:
             ended["reason"] = "OOMKilled"
         running.ended = {"terminated": ended}
-        if code == 0 and (text or cli):
+        if code == 0 and (text or cli) and not running.known_cluster:
             self.laws.succeeded(running, counted, proved)
 
     def _terminate(self, pod: Obj, running: Container | None, rng: random.Random | None) -> None:
@@ -613,6 +638,27 @@ class World:
         key = obj["metadata"]["namespace"], obj["metadata"]["name"]
         self.store.patch(str(DATASETS), *key, {"metadata": {"annotations": notes}})
         self.note(f"retry of {key[0]}/{key[1]}")
+
+    def _storage(self, rng: random.Random) -> None:
+        """Files come, go and change in the storage."""
+        self.age += 1
+
+    def _refresh(self, rng: random.Random) -> None:
+        if found := self.datasets():
+            self.refresh(rng.choice(found))
+
+    def _plan(self, rng: random.Random) -> None:
+        """Somebody edits the schedule of a Dataset."""
+        if found := self.datasets():
+            obj = rng.choice(found)
+            self.edit(obj, SCHEDULES(obj["spec"], rng))
+
+    def refresh(self, obj: Obj) -> None:
+        """Set the annotation by which a person asks for a refresh."""
+        notes = {REFRESH_ANNOTATION: str(self.now)}
+        key = obj["metadata"]["namespace"], obj["metadata"]["name"]
+        self.store.patch(str(DATASETS), *key, {"metadata": {"annotations": notes}})
+        self.note(f"refresh of {key[0]}/{key[1]}")
 
     def _delete(self, rng: random.Random) -> None:
         if found := self.datasets():
@@ -709,6 +755,7 @@ def _mount(uri: str) -> list[Obj]:
     return [{"mountPoint": uri, "path": "/"}]
 
 
+SCHEDULES = _field("load", "refreshSchedule", values=("", "0 0 * * *", "0 * * * *", "*/20 * * * *"))
 #: Every field that we serve; None is "not set". The last three give specs that cannot be served.
 EDITS = (
     _field("alluxio", "datasetPath", values=PATHS),
@@ -730,7 +777,9 @@ EDITS = (
     _field("load", "noProgressSeconds", values=(30, 900)),
     _field("load", "activeDeadlineSeconds", values=(None, 50)),
     _field("load", "acceptUnverified", values=(False, True)),
-    _field("load", "refreshSchedule", values=("", "0 0 * * *")),
+    SCHEDULES,
+    _field("load", "timeZone", values=("", "Asia/Kolkata", "Europe/Berlin")),
+    _field("load", "maxRemovedFraction", values=("0", "0.1", "1.0")),
     _field("load", "podTemplate", values=({"labels": {"team": "x"}}, {})),
     _field("volume", "enabled", values=(True, False)),
     _field("volume", "publish", values=("AfterLoad", "AfterVerify", "Immediately")),
@@ -757,11 +806,28 @@ STEPS = {
     "create": 3,
     "edit": 3,
     "retry": 1,
+    "storage": 1.5,
+    "refresh": 2,
+    "plan": 0.5,
+    "well": 0.3,
     "delete": 0.7,
     "tear": 0.5,
     "delete_child": 2,
     "hold": 1,
     "foreign": 1,
+}
+#: What happens more often to Datasets that are Ready, and what would make them something else.
+AFTER_READY = {
+    "refresh": 3,
+    "plan": 3,
+    "storage": 3,
+    "master": 3,
+    "calm": 3,
+    "well": 5,
+    "clock": 3,
+    "edit": 0.2,
+    "delete": 0.2,
+    "foreign": 0,
 }
 KINDS, WEIGHTS = tuple(STEPS), tuple(STEPS.values())
 
@@ -771,4 +837,8 @@ def history(seed: int, length: int = 220) -> list[Step]:
     rng = random.Random(seed)
     weights = [weight * rng.choice((0.2, 1, 1, 3)) for weight in WEIGHTS]
     first = [Step("create", rng.getrandbits(32)) for _ in range(3)]
+    if seed % 2:  # one about what is Ready already
+        first += [Step("well", rng.getrandbits(32)) for _ in range(2)]
+        length = 140
+        weights = [weight * AFTER_READY.get(kind, 1) for kind, weight in zip(KINDS, weights, strict=True)]
     return first + [Step(rng.choices(KINDS, weights)[0], rng.getrandbits(32)) for _ in range(length)]

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from controllers.api.conditions import AVAILABLE, READY, STALLED
+from controllers.api.conditions import AVAILABLE, METADATA_LOADED, READY, REFRESHING, STALLED
 from controllers.api.dataset import Phase, parse_spec, parse_status
 from controllers.decision import ADMISSION, Key
 from controllers.kube.resources import DATASETS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
@@ -24,18 +24,38 @@ def play(steps: Iterable[Step], seed: int = 0) -> World:
     world = World(seed)
     for step in steps:
         world.step(step)
+    finish(world)
+    return world
+
+
+def finish(world: World) -> None:
+    """Judge the end of a history: what is left alone comes to rest, what is refreshed is as if it were new."""
     world.note("faults stop")
     world.nest = None
-    come_to_rest(world)
+    no_more_schedules(world)
+    settle(world)
+    for obj in world.datasets():
+        world.refresh(obj)
+    settle(world)
+    compare(world)
+
+
+def settle(world: World) -> None:
+    """Come to rest, mend what is to be mended, and judge, until nothing is left to mend."""
     for _ in range(8):
+        come_to_rest(world)
         judge(world)
         if not mend(world):
-            break
-        come_to_rest(world)
-    else:
-        raise Violation("people mend and mend, and it is never enough")
-    compare(world)
-    return world
+            return
+    raise Violation("people mend and mend, and it is never enough")
+
+
+def no_more_schedules(world: World) -> None:
+    """Let people take the schedules away: with one there is no rest."""
+    for obj in world.datasets():
+        load = dict(obj["spec"].get("load") or {})
+        if load.pop("refreshSchedule", ""):
+            world.edit(obj, {**obj["spec"], "load": load})
 
 
 def lead(world: World) -> Process:
@@ -109,6 +129,10 @@ def judge(world: World) -> None:
             )
             continue
         holds(reason, f"{name} was never looked at")
+        refreshing, idle = condition(obj, REFRESHING), ("Suspended", "InvalidSpec")
+        busy = refreshing.get("status") == "True" and not {reason, refreshing.get("reason")} & set(idle)
+        busy = busy and refreshing.get("reason") not in CONFLICTS
+        holds(not busy or obj["spec"].get("suspend"), f"{name} never ends its refresh: {refreshing}")
         if ready.get("status") != "True":
             explained = reason in ("Suspended", "InvalidSpec", "VolumeOutdated", "VolumeDeleted", *CONFLICTS)
             explained = explained or (reason == "LoadedUnverified" and world.laws.unproved(obj))
@@ -131,7 +155,9 @@ def mend(world: World) -> bool:
         world.store.delete("pods", pod["metadata"]["namespace"], pod["metadata"]["name"])
         done = True
     for obj in world.datasets():
-        reasons = {condition(obj, READY).get("reason"), condition(obj, AVAILABLE).get("reason")}
+        reasons = {condition(obj, kind).get("reason") for kind in (READY, AVAILABLE, REFRESHING)}
+        if "is not ours" in condition(obj, METADATA_LOADED).get("message", ""):  # in the way of the look at a master
+            reasons.add("JobConflict")
         key = obj["metadata"]["namespace"], obj["metadata"]["name"]
         if reasons & {"VolumeOutdated", "VolumeDeleted"} and world.store.find(str(PERSISTENTVOLUMECLAIMS), *key):
             world.store.delete(str(PERSISTENTVOLUMECLAIMS), *key)
@@ -155,6 +181,7 @@ def clear_foreign(world: World) -> bool:
 def compare(world: World) -> None:
     """The end depends on the last specs alone: it is that of a world in which nothing else ever happened (Acto)."""
     other = World()
+    other.age = world.age
     for obj in world.datasets():
         other.apply(obj["metadata"]["namespace"], obj["metadata"]["name"], obj["spec"])
     come_to_rest(other)
@@ -180,7 +207,7 @@ def summary(world: World, obj: Obj) -> dict[str, Any]:
         "ready": (ready.get("status"), ready.get("reason")),
         "inputs": status.run.inputs,
         "counts": (status.file_count, status.ufs_total_bytes, status.size.directories),
-        "truth": expected(spec).files,
+        "truth": expected(spec, world.age).files,
     }
     if spec.volume.enabled and volume and claim:
         shown["volume"] = json.dumps(volume["spec"]["csi"]["volumeAttributes"]), claim["status"]["phase"]
@@ -219,13 +246,7 @@ def explain(steps: list[Step]) -> str:
         for step in steps:
             world.note(f"- {step.kind} {step.number}")
             world.step(step)
-        world.note("faults stop")
-        come_to_rest(world)
-        judge(world)
-        while mend(world):
-            come_to_rest(world)
-            judge(world)
-        compare(world)
+        finish(world)
     except Violation as violation:
         world.note(f"VIOLATION {violation}")
     return "\n".join(world.trace)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from controllers.admission import overlap
 from controllers.api.conditions import AVAILABLE, READY
-from controllers.api.dataset import SpecError, parse_spec, parse_status
+from controllers.api.dataset import Phase, SpecError, parse_spec, parse_status
 from controllers.api.result import Totals
 from controllers.api.runs import inputs_hash
 from controllers.api.validation import Limits, validate
 from controllers.dataset import FINALIZER
+from controllers.dataset.refresh import under_way
 from controllers.jobs import ATTEMPT, DATASET_UID, RUN, STEP
 from controllers.kube.resources import DATASETS, JOBS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
 from tests.test_dataset_laws import EDGES, SHORTCUTS
@@ -122,6 +123,12 @@ class Laws:
         edge = (before.phase or "", after.phase or "")
         holds(edge[0] == edge[1] or edge in EDGES | SHORTCUTS, f"the phase moved along an edge not drawn: {edge}")
         holds(0 <= after.run.number - before.run.number <= 1, "the run number moved by more than one step forward")
+        left_ready = before.phase == Phase.READY != after.phase
+        lost = after.run.number > before.run.number and after.run.reason in ("InputsChanged", "MasterReset")
+        holds(not left_ready or lost, f"the phase left Ready by {after.run.reason}, run {after.run.number}")
+        masters = {cluster_of(found["alluxio"]["masters"]) for found in self.specs_of(uid) if found.get("alluxio")}
+        restarted = any(self._world.masters[name].start_ms > 1_000 for name in masters)
+        holds(after.run.reason != "MasterReset" or restarted, "a master was reset that never restarted")
         if before.run.number == after.run.number:
             grown = after.load.attempt >= before.load.attempt and after.size.attempt >= before.size.attempt
             holds(grown, "an attempt number went back")
@@ -145,16 +152,23 @@ class Laws:
 
     def _ready(self, uid: str, new: Obj, spec: Any) -> None:
         status = parse_status(new)
-        run = str(status.run.number)
         holds(spec is not None, "Ready is claimed for a spec that cannot be served")
         holds(status.run.inputs == inputs_hash(spec), "Ready is claimed for other inputs than the spec's")
-        holds((uid, run) in self._loaded, "Ready is claimed although no load of this run succeeded")
-        wanted = expected(spec)
-        holds((uid, run, wanted) in self._counted, "Ready is claimed without a count of these inputs in this run")
+        # While a refresh is under way, what an earlier run found is true.
+        first = 1 if under_way(status) else status.run.number
+        runs = {(uid, str(number)) for number in range(first, status.run.number + 1)}
+        holds(runs & self._loaded, "Ready is claimed although no load of this run succeeded")
+        ages = [expected(spec, age) for age in range(self._world.age + 1)]
+        counted = {found for of, run, found in self._counted if (of, run) in runs and found in ages}
+        holds(counted, "Ready is claimed without a count of these inputs in this run")
         shown = (status.file_count, status.ufs_total_bytes)
-        holds(shown == (wanted.files, wanted.bytes), f"Ready shows {shown}, the storage holds {wanted}")
-        proved = (uid, run) in self._proved or spec.load.accept_unverified
-        holds(proved, "Ready is claimed without proof, and nobody accepted that")
+        fits = shown in {(found.files, found.bytes) for found in counted}
+        holds(fits, f"Ready shows {shown}, counted was {counted}")
+        accepted = [spec.load.accept_unverified]
+        if under_way(status):
+            accepted += [(found.get("load") or {}).get("acceptUnverified") for found in self.specs_of(uid)]
+        holds(runs & self._proved or any(accepted), "Ready is claimed without proof, and nobody accepted that")
+        holds(not status.refresh.suspicious, "Ready is claimed after a suspicious refresh")
 
     def _created(self, process: "Process", resource: str, made: Obj) -> None:
         uid = made["metadata"]["labels"][DATASET_UID]
@@ -212,13 +226,13 @@ def cluster_of(masters: tuple[str, ...] | list[str]) -> str:
     return masters[0].lower()[0] if masters else "a"
 
 
-def truth(cluster: str, path: str, mounts: tuple[tuple[str, str], ...]) -> Totals:
-    """Return what the storage holds below these mounts: three numbers that differ wherever the inputs differ."""
-    digest = hashlib.sha256(repr((cluster, path, sorted(mounts))).encode()).digest()
+def truth(cluster: str, path: str, mounts: tuple[tuple[str, str], ...], age: int) -> Totals:
+    """Return what the storage held at that age below these mounts: numbers that differ wherever the inputs differ."""
+    digest = hashlib.sha256(repr((cluster, path, sorted(mounts), age)).encode()).digest()
     return Totals(10 + digest[0], 1 + digest[1] % 20, int.from_bytes(digest[2:6], "big"))
 
 
-def expected(spec: Any) -> Totals:
-    """Return what the storage holds for a spec."""
+def expected(spec: Any, age: int) -> Totals:
+    """Return what the storage held for a spec at that age."""
     mounts = tuple((spec.alluxio_path(mount), mount.mount_point) for mount in spec.mounts)
-    return truth(cluster_of(spec.alluxio.masters), spec.dataset_path, mounts)
+    return truth(cluster_of(spec.alluxio.masters), spec.dataset_path, mounts, age)

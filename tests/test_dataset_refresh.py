@@ -530,7 +530,7 @@ def test_a_check_that_fails_costs_neither_the_count_nor_ready() -> None:
         ready().size.completion_time,
     )
     assert (shows(status, READY).status, shows(status, STALLED).status) == (TRUE, FALSE)
-    assert "it cannot be asked" in shows(status, METADATA_LOADED).message
+    assert "whether it still has it: Job" in shows(status, METADATA_LOADED).message
     down = MasterView(False, "Unreachable", "refused")
     assert decide(replace(what, status=status, jobs=(), master=down, now=NOW + 60)).children == ()
 

@@ -67,6 +67,30 @@ def edited(world: World) -> None:
         come_to_rest(world)
 
 
+def refreshed(world: World) -> None:
+    """Files change in the storage, and a person asks for a refresh, the first load of which is suspicious."""
+    plain(world)
+    world.age, world.exits = 1, [25, 0]
+    world.refresh(world.datasets()[0])
+    come_to_rest(world)
+
+
+def restarted(world: World) -> None:
+    """The master restarts with all that it knows."""
+    plain(world)
+    world.masters["a"].start_ms += 1_000
+    come_to_rest(world)
+
+
+def formatted(world: World) -> None:
+    """The journal of the master is formatted, and others load as much."""
+    plain(world)
+    master = world.masters["a"]
+    master.start_ms, master.cluster_id, master.ages = 2_000, "2", {}
+    master.known = {("others",): 1_000}
+    come_to_rest(world)
+
+
 def deleted(world: World) -> None:
     """A Dataset is deleted when it is Ready."""
     plain(world)
@@ -82,8 +106,11 @@ def deleted_early(world: World) -> None:
     come_to_rest(world)
 
 
+LIVES = [plain, failing, edited, refreshed, restarted, formatted, deleted, deleted_early]
+
+
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("life", [plain, failing, edited, deleted, deleted_early])
+@pytest.mark.parametrize("life", LIVES)
 def test_no_single_fault_at_any_write_changes_the_end(life: Callable[[World], None]) -> None:
     """Every crash point before and after every write, and every lost answer: all of them, in small lives."""
     ends = one_fault_each(life)

@@ -56,4 +56,6 @@ class _Structural:
 def _sized(schema: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of an integer with its format; a bound that the format has anyhow is left out."""
     schema = {"format": "int32" if schema.get("maximum", INT64_MAX) < 2**31 else "int64", **schema}
-    return {key: value for key, value in schema.items() if (key, value) != ("maximum", INT64_MAX)}
+    # The format says as much; as a bound the API server takes none that a double cannot hold.
+    useless = (("maximum", INT64_MAX), ("minimum", -INT64_MAX))
+    return {key: value for key, value in schema.items() if (key, value) not in useless}

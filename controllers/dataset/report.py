@@ -80,9 +80,8 @@ def _loaded(status: DatasetStatus, step: Step) -> tuple[str, str, str]:
     if not status.load.completion_time:
         return FALSE, step.reason, step.message
     if status.master.checking:
-        failed = f", but it cannot be asked: {status.size.last_error}" if status.size.last_error else ""
-        text = f"loaded at {status.load.completion_time}; the master restarted and is asked whether it still knows"
-        return TRUE, "Loaded", text + failed
+        text = f"loaded at {status.load.completion_time}; the master restarted, and is asked whether it still has it"
+        return TRUE, "Loaded", f"{text}: {step.message}"
     if status.size.completion_time and not status.size.proved:
         return TRUE, "LoadedUnverified", status.size.last_error or "loaded; nothing proves that no file is missing"
     if status.load.loader == Loader.ALLUXIO_CLI and not status.size.completion_time:
