@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Self
 
 from controllers.api.result import Totals
+from fluidctl.load import shape
 
 KEYS_A_LIST = 1000
-_SHARDS, _IN_FLIGHT = range(2, 201), 16  # of fluidctl.load: top folders worth a task each, tasks at once
+_IN_FLIGHT = 16  # spec.load.parallelism, if nothing else is said
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,12 @@ class Tree:
 
 
 def parallelism(tree: Tree, driver: str) -> int:
-    """Return how many flat listings can be under way: one task for each of 2 to 200 top folders, on s3 alone."""
-    return min(_IN_FLIGHT, tree.top_folders) if driver == "s3" and tree.top_folders in _SHARDS else 1
+    """Return how many flat listings may be under way, as the loader cuts a tree of this shape."""
+    folders = tree.top_folders
+    if driver != "s3" or not folders:
+        return 1
+    each = folders <= shape.FEW or shape.pays(folders, folders, tree.totals.files / folders, _IN_FLIGHT)
+    return min(_IN_FLIGHT, folders) if each else 1
 
 
 def least_lists(tree: Tree) -> int:

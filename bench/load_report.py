@@ -53,9 +53,9 @@ From an empty master to exact totals, against the command line that the source d
   theirs by the bytes of `du`, by `count` where it ran, and both by the master's own number of paths, looked at after
   the clock had stopped.
 - Floor: the greater of two bounds, which may overlap in time. The storage's: keys / 1,000 x latency / flat listings
-  that can be under way (at most 16; 1 unless the tree has 2 to 200 top folders and the driver is s3). The processors':
-  the least CPU time that the master needed for this tree by any method, on all cores. "of the floor" is the share of
-  it that was reached.
+  that may be under way as the loader cuts the tree (`fluidctl/load/shape.py`): 16 for tiny and big on s3, else 1. The
+  processors': the least CPU time that the master needed for this tree by any method, on all cores. "of the floor" is
+  the share of it that was reached.
 - "over the least": LISTs over keys / 1,000. CPU times are from `/proc`, of the time measured alone.
 - Medians of so many runs as the table says, one run where it says 1; range is the least and the most. Single runs vary
   by 20 %.

@@ -49,7 +49,9 @@ def test_a_smaller_tree_has_the_same_shape() -> None:
         (Tree("chain", (300, 3)), "s3", 1),
         (Tree("few", (7, 9)), "s3", 7),
         (Tree("big", (100, 9)), "s3", 16),
-        (Tree("wide", (1000, 9)), "s3", 1),
+        (Tree("wide", (1000, 100)), "s3", 1),
+        (Tree("classes", (1000, 1300)), "s3", 16),
+        (Tree("files", (9000,)), "s3", 1),
         (Tree("big", (100, 9)), "oss", 1),
     ],
 )

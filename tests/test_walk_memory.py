@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from pytest_mock import MockerFixture
 
 from controllers.api.result import Totals
 from devcluster.master import AlluxioMaster
 from fluidctl.load import alluxio_pb2 as pb
-from fluidctl.load import methods, requests
+from fluidctl.load import methods, requests, shape
 from fluidctl.load.channel import Client
 from fluidctl.load.frontier import MEMORY, Batch, Frontier, Spill
 from fluidctl.load.parts import PART, parts
 from fluidctl.load.session import READERS, Session
+from fluidctl.load.split import Split
+from fluidctl.load.sync import Sync, Task
 from fluidctl.load.walk import Walk
 from fluidctl.load.watch import Watch
 from tests.load_kit import Answer, intercept, make
@@ -27,12 +30,17 @@ MANY = 200_000
 class _Namespace:
     """Answers as the client of a master does: one directory with MANY, each of them empty."""
 
+    told = 0
+
     def persist(self, work: Any) -> Any:
         return work(None)
+
+    apart = persist
 
     def list(self, session: None, request: pb.ListStatusRequest) -> Iterator[pb.FileInfo]:
         if request.path == b"/many":
             for number in range(MANY):
+                self.told += 1
                 yield pb.FileInfo(path=b"/many/%d" % number, folder=True)
 
 
@@ -74,6 +82,18 @@ def test_names_of_directories_stay_within_their_bound_however_many_a_directory_h
     assert held.files > MANY // 2_000
     assert 1_000 <= held.most <= MEMORY
     assert (waiting, list((tmp_path / "spill").iterdir())) == ([], [])
+
+
+def test_a_load_keeps_few_folders_of_a_directory_that_has_many(mocker: MockerFixture) -> None:
+    """It reads no more than shows that one listing of all is the way, and that one covers them all."""
+    sync = mocker.Mock(spec=Sync)
+    sync.run.side_effect = lambda paths, shallow=False: [Task(path, 0, 0, 0, ok=True, objects=10**9) for path in paths]
+    namespace = _Namespace()
+    covering = Split(cast(Client, namespace), sync, 16).run(b"/many")
+
+    assert namespace.told == shape.MANY + 1
+    assert [task.path for task in covering] == [b"/many"]
+    assert sync.run.call_args_list == [mocker.call([b"/many"], shallow=True), mocker.call([b"/many"])]
 
 
 @pytest.mark.parametrize("entries", [0, 1, PART - 1, PART, PART + 1, 3 * PART])
