@@ -32,14 +32,18 @@ class Counted:
 
 
 class Count:
-    """Counts one dataset on a master that does not change meanwhile; the caller looks after that."""
+    """Counts one dataset on a master that does not change meanwhile; the caller looks after that.
 
-    def __init__(self, client: Client, watch: Watch, storage: Storage, walk: WalkFrom) -> None:
+    ``in_flight``: sync tasks at once, where some are needed for a proof.
+    """
+
+    def __init__(self, client: Client, watch: Watch, storage: Storage, walk: WalkFrom, in_flight: int) -> None:
         self._client = client
         self._watch = watch
         self._storage = storage
         self._walk = walk
-        self._empties = Empties(client, watch, walk)
+        self._in_flight = in_flight
+        self._empties = Empties(client, watch, walk, in_flight)
 
     def run(self, path: bytes, evidence: Evidence | None) -> Counted:
         """Count until a pass finds nothing new, and say what is incomplete or in doubt."""
@@ -83,7 +87,7 @@ class Count:
             if last:
                 break
             self._watch.message = "reading it again as a whole, as a proof"
-            read = Voucher(self._client, self._watch, rule).read(path)
+            read = Voucher(self._client, self._watch, rule, self._in_flight).read(path)
             if read.failed:
                 counted.failed, counted.failed_count = read.failed, len(read.failed)
                 return counted

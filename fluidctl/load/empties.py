@@ -24,10 +24,11 @@ class Changed(Exception):
 class Empties:
     """Asks again. ``walk`` lists one level at a time; every method raises Changed where it finds entries."""
 
-    def __init__(self, client: Client, watch: Watch, walk: WalkFrom) -> None:
+    def __init__(self, client: Client, watch: Watch, walk: WalkFrom, in_flight: int) -> None:
         self._client = client
         self._watch = watch
         self._walk = walk
+        self._in_flight = in_flight
 
     def restless(self, names: Sequence[bytes]) -> dict[bytes, str]:
         """Return those of which every listing reaches the storage again, also after a forced one, with the reason."""
@@ -88,7 +89,7 @@ class Empties:
         return reasons
 
     def _sync(self, names: Sequence[bytes]) -> list[Task]:
-        with Sync(self._client, self._watch, self._watch.no_progress_seconds / 2) as sync:
+        with Sync(self._client, self._watch, self._in_flight, self._watch.no_progress_seconds / 2) as sync:
             tasks = sync.run(names, shallow=True)
         if any(task.objects > 1 for task in tasks):
             raise Changed

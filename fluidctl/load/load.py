@@ -83,7 +83,7 @@ class Loader:
         """Return what runs tasks, with the patience that this storage needs."""
         half = self._watch.no_progress_seconds / 2
         silence = min(QUIET_SECONDS, half) if self._rule.streams else half
-        return kind(self._client, self._watch, silence, self._show, self._in_flight)
+        return kind(self._client, self._watch, self._in_flight, silence, self._show)
 
     def load_again(self, directories: Iterable[bytes]) -> Loaded:
         """Load only these directories, by asking the storage for each of them once more."""

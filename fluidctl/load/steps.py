@@ -72,7 +72,7 @@ class Step:
         evidence = self._evidence()
         self._watch.total = evidence.paths if evidence else 0
         storage = dataset.check(self._client, self._path, self._command.mounts)
-        counter = Count(self._client, self._watch, storage, self._walker())
+        counter = Count(self._client, self._watch, storage, self._walker(), self._command.parallelism)
         counted = self._in_one_life(lambda: counter.run(self._path, evidence))
         self._refuse(counted.failed, counted.failed_count, counted.denied)
         return Result(
@@ -107,7 +107,7 @@ class Step:
         try:
             return dataset.check(self._client, self._path, self._command.mounts)
         except StepError as error:
-            if error.code is not Exit.PATH_NOT_FOUND or not self._command.refresh:
+            if error.code not in (Exit.PATH_NOT_FOUND, Exit.INCOMPLETE) or not self._command.refresh:
                 raise
             return dataset.mounted(self._client, self._command.mounts)
 

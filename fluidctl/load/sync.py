@@ -22,7 +22,6 @@ from fluidctl.load.verify import task_stats
 from fluidctl.load.watch import Watch
 
 log = logging.getLogger(__name__)
-IN_FLIGHT = 16  # where nobody says otherwise
 POLL_SECONDS = (0.05, 1.0)  # between two questions for one task: they grow rare with its age
 QUIET_SECONDS = 60.0
 
@@ -52,18 +51,18 @@ class Task:
 class Sync:
     """Runs tasks from the step's own thread; a context manager that leaves no task of ours running behind.
 
-    ``listing_seconds``: how long a storage may take before its first batch arrives. Drivers that read a whole tree into
-    one array first (all but s3) are silent for keys/1000 requests.
-    ``report`` is told the operations of all tasks so far. At most ``in_flight`` tasks run at once.
+    At most ``in_flight`` of them run at once. ``listing_seconds``: how long a storage may take before its first batch
+    arrives. Drivers that read a whole tree into one array first (all but s3) are silent for keys/1000 requests.
+    ``report`` is told the operations of all tasks so far.
     """
 
     def __init__(
         self,
         client: Client,
         watch: Watch,
-        listing_seconds: float = QUIET_SECONDS,
+        in_flight: int,
+        listing_seconds: float,
         report: Callable[[int], None] = lambda operations: None,
-        in_flight: int = IN_FLIGHT,
     ) -> None:
         self._client = client
         self._watch = watch

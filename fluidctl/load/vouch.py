@@ -32,9 +32,10 @@ class Vouched:
 class Voucher:
     """Reads trees of one kind of storage."""
 
-    def __init__(self, client: Client, watch: Watch, rule: Rule) -> None:
+    def __init__(self, client: Client, watch: Watch, rule: Rule, in_flight: int) -> None:
         self._client = client
         self._watch = watch
+        self._in_flight = in_flight
         self._hides = rule.proof == "objects"
         half = watch.no_progress_seconds / 2
         self._patience = min(QUIET_SECONDS, half) if rule.streams else half
@@ -64,7 +65,7 @@ class Voucher:
         return folders
 
     def _run(self, paths: list[bytes], *, shallow: bool = False) -> list[Task]:
-        with Sync(self._client, self._watch, self._patience) as sync:
+        with Sync(self._client, self._watch, self._in_flight, self._patience) as sync:
             return sync.run(paths, shallow=shallow)
 
     def _folders(self, path: bytes) -> list[bytes]:
