@@ -8,11 +8,8 @@ those of the API server's own audit log, by the service account of the controlle
 
 import argparse
 import json
-import os
-import platform
 import random
 import statistics
-import subprocess
 import tempfile
 import threading
 import time
@@ -20,10 +17,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.machine import describe, memory, read
 from controllers.jobs import STEP
 from controllers.kube.client import Cluster
 from controllers.kube.reflector import Reflector
@@ -103,16 +100,16 @@ def live(files: int) -> Life:
         data = make_tree(work / "data", files)
         with Stack(data, work) as stack:
             cluster = Cluster.connect(str(stack.control_plane.kubeconfig), pool_size=8, user_agent="bench")
-            with closing(cluster), closing(Marks(cluster)) as seen, closing(Memory()) as memory:
+            with closing(cluster), closing(Marks(cluster)) as seen, closing(Memory()) as looked:
                 controller = stack.start_controller()
                 controller.wait_ready(lambda: "leading" in controller.log.read_text(), 60)
                 measured = Life()
                 _apply(stack, files, seen)
                 measured.seconds = _split(seen.seen)
-                measured.memory = {f"Job, {step} (peak)": memory.peaks[step] for step in STEPS}
-                measured.memory["controller (when Ready)"] = _memory(controller.pid, "VmRSS")
+                measured.memory = {f"Job, {step} (peak)": looked.peaks[step] for step in STEPS}
+                measured.memory["controller (when Ready)"] = memory(controller.pid, "VmRSS")
                 stack.control_plane.kubectl("delete", "dataset", NAME, "--timeout=60s", seconds=70)
-                measured.memory["controller (peak)"] = _memory(controller.pid, "VmHWM")
+                measured.memory["controller (peak)"] = memory(controller.pid, "VmHWM")
                 measured.writes = writes(stack.control_plane.audit())
                 return measured
 
@@ -161,26 +158,13 @@ class Memory:
     def _look(self) -> None:
         while not self._stop.wait(0.05):
             for pid in (pid for task in Path("/proc/self/task").iterdir() for pid in _children(task)):
-                words = _read(Path(f"/proc/{pid}/cmdline")).split("\0")
+                words = read(Path(f"/proc/{pid}/cmdline")).split("\0")
                 if "fluidctl" in words and (step := words[words.index("fluidctl") + 1]) in STEPS:
-                    self.peaks[step] = max(self.peaks[step], _memory(pid, "VmHWM"))
+                    self.peaks[step] = max(self.peaks[step], memory(pid, "VmHWM"))
 
 
 def _children(task: Path) -> list[int]:
-    return [int(word) for word in _read(task / "children").split()]
-
-
-def _memory(pid: int, what: str) -> int:
-    """Return a size of a process in bytes, 0 where it has just ended."""
-    lines = (line.split() for line in _read(Path(f"/proc/{pid}/status")).splitlines())
-    return next((int(words[1]) * 1024 for words in lines if words[0] == f"{what}:"), 0)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
-        return ""
+    return [int(word) for word in read(task / "children").split()]
 
 
 def report(files: int, lives: list[Life]) -> str:
@@ -202,7 +186,7 @@ def report(files: int, lives: list[Life]) -> str:
     return _TEXT.format(
         files=files,
         runs=len(lives),
-        machine=_machine(),
+        machine=describe(),
         times="\n".join(rows),
         sizes="\n".join(sizes),
         calls="\n".join(calls),
@@ -237,20 +221,6 @@ By the controller, from creation to deletion, without its Lease, from the audit 
 
 def _middle(numbers: Iterable[float]) -> float:
     return statistics.median(numbers)
-
-
-def _machine() -> str:
-    processors = (
-        line.split(":")[1].strip() for line in _read(Path("/proc/cpuinfo")).splitlines() if "model name" in line
-    )
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    git = ["git", "describe", "--always", "--dirty", "--abbrev=10"]
-    commit = subprocess.run(git, check=True, capture_output=True, text=True, cwd=Path(__file__).parent).stdout.strip()
-    hardware = (
-        f"{os.cpu_count()} cores ({next(processors, '?')}), {memory:.0f} GiB, load average {os.getloadavg()[1]:.1f}"
-    )
-    software = f"Linux {platform.release()}, Python {platform.python_version()}"
-    return f"{datetime.now(UTC):%Y-%m-%d}, commit {commit}; {hardware}; {software}."
 
 
 def main() -> None:

@@ -129,5 +129,5 @@ def _lines(axes: "Axes", table: Sequence[Row]) -> None:
             places, seconds = [1000 * row.case.latency for row in mine], [row.middle("seconds") for row in mine]
             axes.plot(places, seconds, style, marker="o", color=colour, label=f"{tree}, {label}")
     axes.set_xlabel("milliseconds per request")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.4 * axes.get_ylim()[1])  # room for the legend
     axes.legend(frameon=False, fontsize="small")
