@@ -13,6 +13,8 @@ from controllers.kube.errors import KubeError
 CONNECT_SECONDS = 3.0
 TOTAL_SECONDS = 10.0
 MAX_BODY_BYTES = 4 * 1024 * 1024
+#: What a client of HTTP/2 says first (RFC 9113, 3.4), with empty settings; a gRPC server answers with its own.
+_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
 
 
 class HttpError(Exception):
@@ -29,8 +31,8 @@ class HttpTransport(Protocol):
     def get(self, host: str, port: int, path: str) -> tuple[int, bytes]:
         """Return status and body as they came, a redirect too; raise HttpError."""
 
-    def accepts(self, host: str, port: int) -> bool | None:
-        """Return whether a TCP connection is accepted there, or None where that cannot be told from here."""
+    def answers(self, host: str, port: int) -> bool | None:
+        """Return whether anything answers there to who speaks gRPC, or None where that cannot be told from here."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +74,21 @@ class DirectTransport:
                 raise http.client.IncompleteRead(body)
             return response.status, body
 
-    def accepts(self, host: str, port: int) -> bool | None:
-        """See HttpTransport."""
+    def answers(self, host: str, port: int) -> bool | None:
+        """See HttpTransport. The kernel accepts connections for a process that hangs; only the process says a word."""
         try:
-            _connect(host, port, self.connect_seconds).close()
+            sock = _connect(host, port, self.connect_seconds)
         except OSError:
             return False
+        with sock:
+            sock.deadline = time.monotonic() + self.connect_seconds
+            try:
+                sock.sendall(_GREETING)
+                sock.recv_into(bytearray(1))
+            except TimeoutError:
+                return False
+            except OSError:  # it breaks off the connection: somebody is there
+                return True
         return True
 
 
@@ -105,9 +116,9 @@ class ServiceProxyTransport:
             raise NotHttpError(f"its answer is larger than {MAX_BODY_BYTES} bytes")
         return 200, body
 
-    def accepts(self, host: str, port: int) -> bool | None:
+    def answers(self, host: str, port: int) -> bool | None:
         """See HttpTransport. The API server proxies HTTP alone: of another port nothing can be told."""
-        return self.direct.accepts(host, port) if service_of(host) is None else None
+        return self.direct.answers(host, port) if service_of(host) is None else None
 
 
 def service_of(host: str) -> tuple[str, str] | None:

@@ -23,8 +23,8 @@ class Reason(enum.StrEnum):
     """Why a snapshot says what it says; it is the reason of the condition MasterReachable."""
 
     REACHABLE = "Reachable"
-    UNREACHABLE = "Unreachable"  # no address accepts a connection
-    WEB_PORT_UNREACHABLE = "WebPortUnreachable"  # the RPC port accepts: a load can go on, the cache is unknown
+    UNREACHABLE = "Unreachable"  # no address answers
+    WEB_PORT_UNREACHABLE = "WebPortUnreachable"  # the RPC port answers: a load can go on, the cache is unknown
     NOT_ALLUXIO = "NotAlluxio"  # something else answers at the web port
     UNSUPPORTED_VERSION = "UnsupportedVersion"
     UNKNOWN = "Unknown"  # from here it cannot be told

@@ -191,7 +191,7 @@ def look(
             return _ask(transport, master, cluster.web_port, now, last)
         except (HttpError, NotAlluxioError) as error:
             troubles.append((master, error))
-    return _silent(cluster, troubles, _accepts(transport, cluster, lambda: monotonic() >= end), now)
+    return _silent(cluster, troubles, _answers(transport, cluster, lambda: monotonic() >= end), now)
 
 
 def _ask(transport: HttpTransport, master: str, port: int, now: float, last: MasterSnapshot | None) -> MasterSnapshot:
@@ -221,28 +221,28 @@ def _judged(found: MasterSnapshot) -> MasterSnapshot:
     return replace(found, reason=Reason.UNSUPPORTED_VERSION, message=message)
 
 
-def _accepts(transport: HttpTransport, cluster: ClusterAddress, late: Callable[[], bool]) -> bool | None:
-    """Return whether any RPC port accepts a connection; None where none did and not all could be tried."""
+def _answers(transport: HttpTransport, cluster: ClusterAddress, late: Callable[[], bool]) -> bool | None:
+    """Return whether any RPC port answers; None where none did and not all could be tried."""
     answers: list[bool | None] = []
     for master in cluster.masters:
-        answers.append(None if answers and late() else transport.accepts(*split_address(master)))
+        answers.append(None if answers and late() else transport.answers(*split_address(master)))
         if answers[-1]:
             return True
     return None if None in answers else False
 
 
 def _silent(
-    cluster: ClusterAddress, troubles: list[tuple[str, Exception]], accepts: bool | None, now: float
+    cluster: ClusterAddress, troubles: list[tuple[str, Exception]], answers: bool | None, now: float
 ) -> MasterSnapshot:
     """Judge a cluster none of whose web ports gave an answer."""
     foreign = any(isinstance(error, NotAlluxioError | NotHttpError) for _, error in troubles)
     told = "; ".join(f"{master}: {error}" for master, error in troubles[:3])
     web = f"web port {cluster.web_port} of {told}" if told else "there is no address of a master"
-    if accepts:
+    if answers:
         reason = Reason.NOT_ALLUXIO if foreign else Reason.WEB_PORT_UNREACHABLE
-        return MasterSnapshot(True, reason, f"{web}; the RPC port accepts connections, the cache is unknown", now)
+        return MasterSnapshot(True, reason, f"{web}; the RPC port answers, the cache is unknown", now)
     if foreign:
         return MasterSnapshot(False, Reason.NOT_ALLUXIO, web, now)
-    if accepts is None:
+    if answers is None:
         return MasterSnapshot(None, Reason.UNKNOWN, f"{web}; not every RPC port could be tried from here", now)
-    return MasterSnapshot(False, Reason.UNREACHABLE, f"{web}; no RPC port accepts connections", now)
+    return MasterSnapshot(False, Reason.UNREACHABLE, f"{web}; no RPC port answers", now)

@@ -332,7 +332,7 @@ class World:
         """Return what the poller sees of a cluster."""
         master = self.masters[cluster_of(address.masters)]
         if not master.up:
-            return MasterSnapshot(False, Reason.UNREACHABLE, "no RPC port accepts connections", self.now)
+            return MasterSnapshot(False, Reason.UNREACHABLE, "no RPC port answers", self.now)
         paths = 1 + sum(master.known.values())
         return MasterSnapshot(
             True, Reason.REACHABLE, "the master answers", self.now, address.masters[0], "2.9.6", master.start_ms, paths

@@ -263,7 +263,6 @@ def _flood(connection: socket.socket, path: str) -> None:
 
 
 HOSTILE = {
-    "hangs": (lambda connection, path: connection.recv(1) and None, Reason.WEB_PORT_UNREACHABLE),
     "closes": (lambda connection, path: None, Reason.WEB_PORT_UNREACHABLE),
     "resets": (_reset, Reason.WEB_PORT_UNREACHABLE),
     "cut off": (sends(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n" + SECRET), Reason.WEB_PORT_UNREACHABLE),
@@ -284,7 +283,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_server_ends_in_a_reason_and_no_byte_of_its_answer_is_told(serve: Serve, name: str) -> None:
-    """The RPC port (here the same one) accepts connections, so a load may go on, but the cache is not known."""
+    """The RPC port (here the same one) answers, so a load may go on, but the cache is not known."""
     answer, reason = HOSTILE[name]
     found = look(FAST, address(serve(answer)), 1.0)
     assert (found.reachable, found.reason) == (True, reason)
@@ -313,6 +312,15 @@ def test_without_the_web_port_the_rpc_port_decides(serve: Serve) -> None:
     assert (found.reachable, found.reason) == (True, Reason.WEB_PORT_UNREACHABLE)
 
 
+def test_a_master_that_accepts_connections_and_says_nothing_is_not_reachable() -> None:
+    """As one that is stopped, or stands still in a long collection of garbage: the kernel accepts for it."""
+    with socket.create_server(("127.0.0.1", 0)) as stopped:
+        port = stopped.getsockname()[1]
+        found = look(FAST, ClusterAddress((f"127.0.0.1:{port}",), port), 1.0)
+    assert (found.reachable, found.reason) == (False, Reason.UNREACHABLE)
+    assert "no RPC port answers" in found.message
+
+
 def test_a_cluster_of_many_masters_that_hang_is_given_up_and_not_called_dead() -> None:
     """16 masters, each of which costs 10 s: after 30 s no further one is tried."""
     clock, tried = FakeClock(), []
@@ -323,7 +331,7 @@ def test_a_cluster_of_many_masters_that_hang_is_given_up_and_not_called_dead() -
             clock.advance(10)
             raise HttpError("no answer in time")
 
-        def accepts(self, host: str, port: int) -> bool | None:
+        def answers(self, host: str, port: int) -> bool | None:
             clock.advance(3)
             return False
 
@@ -672,6 +680,8 @@ def test_a_dead_master_is_asked_ever_more_rarely_and_its_return_is_told(scene: S
         assert asked == [40.0, 80.0, 160.0, 300.0, 300.0]
         assert scene.told.empty()
         listener.listen()
+        for _ in range(4):  # connections of the next two looks: it answers by breaking them off
+            threading.Thread(target=lambda: listener.accept()[0].close()).start()
         scene.tick(300.0)
         assert scene.told.get(timeout=WAIT) == "a"
         scene.rest()

@@ -10,6 +10,7 @@ from controllers.master_http import DirectTransport
 from controllers.master_snapshot import ClusterAddress, MasterSnapshot, Reason, cache_status, hit_ratios
 from controllers.masters import look
 from tests.real.alluxio import Alluxio
+from tests.real.process import free_ports
 
 FILE_BYTES = 3_000_001
 _UNITS = ("B", "KB", "MB", "GB")
@@ -70,11 +71,16 @@ def test_status_equals_the_report(read_twice: Alluxio) -> None:
 
 
 def test_kill_and_restart_are_seen(real_programs: None, tmp_path: Path) -> None:
-    """Frozen: only the RPC port accepts. Killed: Unreachable. Restarted: a later start time."""
+    """Frozen, where the kernel accepts connections for it, and killed: Unreachable. Restarted: a later start time.
+
+    Without its web port alone, it answers at the RPC port.
+    """
     with Alluxio(tmp_path) as own:
         before = _look(own)
+        without = ClusterAddress((own.rpc_address,), *free_ports(1))
+        assert look(DirectTransport(), without, time.time()).reason is Reason.WEB_PORT_UNREACHABLE
         own.pause()
-        assert _look(own).reason is Reason.WEB_PORT_UNREACHABLE
+        assert _look(own).reason is Reason.UNREACHABLE
         own.kill()
         assert _look(own).reason is Reason.UNREACHABLE
         own.restart()
