@@ -72,12 +72,19 @@ def intercept(master: AlluxioMaster, method: Method[Any, Any], around: Callable[
 
 
 def every_request() -> Iterator[tuple[str, Message]]:
-    """Yield a request by each public builder of fluidctl.load.requests, for the path that is the builder's name."""
+    """Yield a request by each public builder of fluidctl.load.requests, plain and with each of its switches on.
+
+    Its path is the name that is yielded with it.
+    """
     for name, builder in inspect.getmembers(requests, inspect.isfunction):
-        if not name.startswith("_"):
-            examples = {bytes: f"/{name}".encode(), int: 1, bool: True}
-            parameters = inspect.signature(builder).parameters.values()
-            yield name, builder(*(examples[each.annotation] for each in parameters if each.default is each.empty))
+        if name.startswith("_"):
+            continue
+        parameters = inspect.signature(builder).parameters.values()
+        for switch in ("", *(each.name for each in parameters if each.default is False)):
+            place = f"{name}-{switch}".rstrip("-")
+            examples = {bytes: f"/{place}".encode(), int: 1, bool: True}
+            needed = [examples[each.annotation] for each in parameters if each.default is each.empty]
+            yield place, builder(*needed, **({switch: True} if switch else {}))
 
 
 class Steps:
