@@ -22,19 +22,17 @@ __all__ = ["AlluxioMaster", "ApiServer", "Controllers", "DevCluster", "Fault", "
 class DevCluster(ExitStack):
     """All parts together; a context manager. ``workdir`` gets the kubeconfig and what the pods write.
 
-    ``behaviour`` goes to the master. Without ``directory`` there is none.
+    ``how`` (its behaviour) goes to the master. Without ``directory`` there is none.
     """
 
-    def __init__(
-        self, directory: str | Path | None, crds: Iterable[Obj], workdir: str | Path, **behaviour: Any
-    ) -> None:
+    def __init__(self, directory: str | Path | None, crds: Iterable[Obj], workdir: str | Path, **how: Any) -> None:
         super().__init__()
         self.server, self.kubeconfig = ApiServer(crds), Path(workdir) / "kubeconfig"
         self.server.write_kubeconfig(self.kubeconfig)
         self.cluster = Cluster.connect(str(self.kubeconfig), pool_size=16, user_agent="devcluster")
         self.node = ProcessNode(self.cluster, Path(workdir) / "pods")
         self.server.logs = self.node.logs
-        self.master = AlluxioMaster(directory, **behaviour) if directory else None
+        self.master = AlluxioMaster(directory, **how) if directory else None
         self.masters: list[str] = []  # the master's address as a Dataset names it
         self.web_port = self.master.web_port if self.master else 0
 

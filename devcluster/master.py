@@ -25,7 +25,7 @@ from devcluster.http import Call, Server
 from fluidctl.load import alluxio_pb2 as pb
 from fluidctl.load import methods
 
-_ASYNC = (methods.SYNC_METADATA_ASYNC, methods.GET_SYNC_PROGRESS, methods.CANCEL_SYNC_METADATA)
+_ZEROS = dict.fromkeys(("Cluster.CapacityTotal", "Cluster.CapacityUsed", "Cluster.Workers", "Cluster.LostWorkers"), 0)
 
 
 @dataclass
@@ -45,14 +45,15 @@ class Task:
     def __init__(self, number: int, path: bytes, deep: bool) -> None:
         self.id, self.path, self.deep, self.state = number, path, deep, pb.RUNNING
         self.objects = self.batches = 0  # the directory itself is an object too
-        self.failure, self.cancelled = b"", threading.Event()
+        self.failure, self.cancelled, self.done = b"", threading.Event(), Counter[str]()
 
     def message(self) -> pb.SyncMetadataTask:
-        stats = b"TaskStats{# of batches=%d, # of objects loaded from UFS=%d, }" % (self.batches, self.objects)
-        info = b"TaskInfo{AlluxioPath: %s, Id: %d}" % (self.path, self.id)
-        failed = {"exceptionMessage": self.failure} if self.failure else None
-        seen = pb.SyncMetadataTask(id=self.id, state=self.state, exception=failed, taskInfoString=info)
-        seen.successOpCount, seen.taskStatString = max(0, self.objects - 1), stats
+        counts = "".join(f"[{name}:{count}]" for name, count in self.done.items()).encode()
+        stats = b"TaskStats{Success op count={%s}, # of batches=%d, # of objects loaded from UFS=%d, }"
+        info = b"TaskInfo{AlluxioPath: %s, Descendant Type: %s, Directory Load Type: SINGLE_LISTING, Id: %d}"
+        seen = pb.SyncMetadataTask(id=self.id, state=self.state, exception={"exceptionMessage": self.failure})
+        seen.taskInfoString = info % (self.path, b"ALL" if self.deep else b"ONE", self.id)
+        seen.successOpCount, seen.taskStatString = self.done.total(), stats % (counts, self.batches, self.objects)
         return seen
 
 
@@ -84,30 +85,32 @@ class Tree:
 
     def _stat(self, path: bytes) -> pb.FileInfo:
         stat = os.stat(self._root + path)
-        return pb.FileInfo(path=path, folder=S_ISDIR(stat.st_mode), length=S_ISREG(stat.st_mode) * stat.st_size)
+        folder, file = S_ISDIR(stat.st_mode), S_ISREG(stat.st_mode)
+        return pb.FileInfo(path=path, folder=folder, length=file * stat.st_size, creationTimeMs=file * stat.st_mtime_ns)
 
-    def _children(self, path: bytes, kind: int) -> list[pb.FileInfo]:
-        if kind == pb.ALWAYS or (kind == pb.ONCE and path not in self._loaded):
+    def _remove(self, path: bytes) -> int:
+        """Forget an entry and what is below it; return how many that were."""
+        parent, _, name = path.rpartition(b"/")
+        self._loaded.discard(path)
+        known = self._inodes.get(parent or b"/", {}).pop(name, None) is not None
+        return known + sum(self._remove(child.path) for child in [*self._inodes.pop(path, {}).values()])
+
+    def _children(self, path: bytes, kind: int | None) -> list[pb.FileInfo]:
+        if kind in (pb.ALWAYS, None) or (kind == pb.ONCE and path not in self._loaded):
             self.counters["MetadataSyncPrefetchOpsCount"] += 1
-            self._load(path)
-        with self._lock:
-            return list(self._inodes.get(path, {}).values())
+            self._load(path, removing=kind is None)
+        return list(self._inodes.get(path, {}).values())
 
-    def _tree(self, path: bytes, kind: int) -> list[pb.FileInfo]:
+    def _tree(self, path: bytes, kind: int | None) -> list[pb.FileInfo]:
         """Walk as a recursive request does: what fails is counted, and silently left out of the answer."""
-        entries, todo, failed = [], [path], 0
-        while todo:
-            try:
-                children = self._children(todo.pop(), kind)
-            except Failed:
-                failed += 1
-                continue
-            entries += children
-            todo += [child.path for child in children if child.folder]
-        self.counters.update(MetadataSyncPathsFail=failed, MetadataSyncPrefetchFail=failed)
-        return entries
+        try:
+            children = self._children(path, kind)
+        except Failed:
+            self.counters.update(MetadataSyncPathsFail=1, MetadataSyncPrefetchFail=1)
+            return []
+        return children + [entry for child in children if child.folder for entry in self._tree(child.path, kind)]
 
-    def _load(self, path: bytes, task: Task | None = None) -> None:
+    def _load(self, path: bytes, task: Task | None = None, removing: bool = True) -> None:
         if code := self.behaviour.failing.get(path):
             raise Failed(code, f"{code.name}:{path.decode(errors='replace')}")
         try:
@@ -115,21 +118,27 @@ class Tree:
             found = [(name, self._stat(path.rstrip(b"/") + b"/" + name)) for name in names if name.decode()]
         except (OSError, UnicodeDecodeError):
             return  # one dangling link or odd name empties the directory: status OK, and every ONCE lists it again
+        self.counters["MetadataSyncPrefetchPaths"] += 0 if task else len(found)
+        task = task or Task(-1, path, False)
+        for name in self._inodes.get(path, {}).keys() - dict(found) if removing else ():
+            task.done["DELETE"] += self._remove(path.rstrip(b"/") + b"/" + name)
         for start in range(0, len(found) or 1, 1000):
-            page = dict(found[start : start + 1000])
-            if task:
-                task.objects, task.batches = task.objects + len(page), task.batches + 1
+            page, old = dict(found[start : start + 1000]), self._inodes.get(path, {})
+            task.objects, task.batches = task.objects + len(page), task.batches + 1
+            task.done.update("NOOP" if old.get(n) == page[n] else "RECREATE" if n in old else "CREATE" for n in page)
             if rate := self.behaviour.files_per_second:
                 with self._lock:
                     self._free_at = ready = max(self._free_at, time.monotonic()) + len(page) / rate
-                (task.cancelled if task else self._stopped).wait(ready - time.monotonic())
+                (task.cancelled if task.id >= 0 else self._stopped).wait(ready - time.monotonic())
             with self._lock:
-                self._inodes[path] = page | self._inodes.get(path, {})
+                old = self._inodes.get(path, {})
+                self._inodes[path] = old | page if removing else page | old
         self._loaded.add(path)
 
     def _sync(self, task: Task) -> None:
         todo = [self._know(task.path).path] if os.path.isdir(self._root + task.path) else []
         task.objects = len(todo)
+        task.done["DELETE"] = 0 if todo else self._remove(task.path)
         while todo and not task.cancelled.is_set():
             path = todo.pop()
             try:
@@ -162,10 +171,6 @@ class AlluxioMaster(Tree, grpc.GenericRpcHandler):  # type: ignore[type-arg]
         }
         self._calls = {method.path: (method, call) for method, call in calls.items()}
 
-    def __enter__(self) -> Self:
-        self._listen()
-        return self
-
     def stop(self, *_: object) -> None:
         self._close()
         self._web.stop()
@@ -175,8 +180,7 @@ class AlluxioMaster(Tree, grpc.GenericRpcHandler):  # type: ignore[type-arg]
     def restart(self) -> None:
         """Stop and start on the same port: channels, tasks and counters are gone, the inodes stay."""
         self._close()
-        self._groups = []
-        self.counters.clear()
+        self._groups, self.counters = [], Counter()
         self._listen()
 
     def format(self) -> None:
@@ -185,13 +189,15 @@ class AlluxioMaster(Tree, grpc.GenericRpcHandler):  # type: ignore[type-arg]
         self._forget()
         self.restart()
 
-    def _listen(self) -> None:
-        self.start_ms = max(int(time.time() * 1000), self.start_ms + 1)
-        self._stopped = threading.Event()
+    def _listen(self) -> Self:
+        self.start_ms, self._stopped = max(int(time.time() * 1000), self.start_ms + 1), threading.Event()
         self._pool = ThreadPoolExecutor(256)  # an authenticated channel keeps one for its life
         self._server = grpc.server(self._pool, handlers=[self], options=[("grpc.so_reuseport", 0)])
         self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
         self._server.start()
+        return self
+
+    __enter__ = _listen
 
     def _close(self) -> None:
         for task in self._groups:
@@ -205,7 +211,7 @@ class AlluxioMaster(Tree, grpc.GenericRpcHandler):  # type: ignore[type-arg]
             one = pb.SaslMessage
             return grpc.stream_stream_rpc_method_handler(self._authenticate, one.FromString, one.SerializeToString)
         method, call = self._calls.get(details.method, (None, None))
-        if not method or not call or self.behaviour.standby or (method in _ASYNC and not self.behaviour.asynchronous):
+        if not (method and call) or self.behaviour.standby or "Sync" in method.path and not self.behaviour.asynchronous:
             return None  # UNIMPLEMENTED "Method not found!", as of the real one
         channel = dict(details.invocation_metadata).get("channel-id")
         known = channel in self._channels or method is methods.GET_SERVICE_VERSION
@@ -226,26 +232,23 @@ class AlluxioMaster(Tree, grpc.GenericRpcHandler):  # type: ignore[type-arg]
         self._channels.add(channel)
         try:
             yield pb.SaslMessage(messageType=pb.SUCCESS, clientId=channel)
-            for _more in messages:  # until the client closes the stream, which ends the registration
-                continue
+            all(messages)  # until the client closes the stream, which ends the registration
         finally:
             self._channels.discard(channel)
 
     def metrics(self) -> dict[str, int]:
         """Return states, and what was counted since the start, by name."""
-        states = {"Cluster.CapacityTotal": 0, "Cluster.CapacityUsed": 0, "Cluster.Workers": 0, "Cluster.LostWorkers": 0}
         with self._lock:
-            paths = 1 + sum(map(len, self._inodes.values()))
-        states |= {"Master.TotalPaths": paths, "Master.StartTime": self.start_ms}
-        return states | {f"Master.{name}": count for name, count in self.counters.items()}
+            states = {"Master.TotalPaths": 1 + sum(map(len, self._inodes.values())), "Master.StartTime": self.start_ms}
+        return _ZEROS | states | {f"Master.{name}": count for name, count in self.counters.items()}
 
     def _metrics(self, _: Any) -> pb.GetMetricsResponse:
         values = {name: pb.MetricValue(doubleValue=value) for name, value in self.metrics().items()}
         return pb.GetMetricsResponse(metrics=values)
 
     def _page(self, call: Call) -> None:
-        gauges = {name: {"value": value} for name, value in self.metrics().items()}
         info = {"startTimeMs": self.start_ms, "version": self.behaviour.version}
+        gauges = {name: {"value": value} for name, value in self.metrics().items()}
         pages = {"/metrics/json/": {"gauges": gauges}, "/api/v1/master/info": info}
         call.answer(200 if call.path in pages else 404, [json.dumps(pages.get(call.path)).encode()])
 
@@ -260,7 +263,8 @@ class AlluxioMaster(Tree, grpc.GenericRpcHandler):  # type: ignore[type-arg]
     def _list(self, request: Any) -> Iterator[pb.ListStatusResponse]:
         options, found = request.options, self._look_up(request)
         read = self._tree if options.recursive else self._children
-        entries = read(found.path, options.loadMetadataType) if found.folder else [found]
+        kind = options.loadMetadataType if options.commonOptions.syncIntervalMs else None  # compare with the storage
+        entries = read(found.path, kind) if found.folder else [found]
         return iter([pb.ListStatusResponse(fileInfos=[] if options.loadMetadataOnly else entries)])
 
     def _look_up(self, request: Any) -> pb.FileInfo:
@@ -278,9 +282,9 @@ class AlluxioMaster(Tree, grpc.GenericRpcHandler):  # type: ignore[type-arg]
         path, deep = request.path.rstrip(b"/") or b"/", request.options.loadDescendantType == pb.ALL
         with self._lock:
             running = [task for task in self._groups if (task.path, task.deep, task.state) == (path, deep, pb.RUNNING)]
-            task = running[0] if running else Task(len({task.id for task in self._groups}), path, deep)
+            group, number = len(self._groups), len({task.id for task in self._groups})
+            task = running[0] if running else Task(number, path, deep)
             self._groups.append(task)
-            group = len(self._groups) - 1
         if not running:
             threading.Thread(target=self._sync, args=(task,), daemon=True).start()
         return pb.SyncMetadataAsyncResponse(submitted=True, taskGroupId=group, taskIds=[task.id])

@@ -305,10 +305,10 @@ def test_a_task_that_stands_still_is_helped_by_a_walk(
     """A lost wake-up in the master: any new file wakes it."""
     load, woken = master._load, threading.Event()
 
-    def stuck(path: bytes, task: Any = None) -> None:
+    def stuck(path: bytes, task: Any = None, **how: Any) -> None:
         if task and task.objects > 3:
             woken.wait(30)
-        load(path, task)
+        load(path, task, **how)
         if not task:
             woken.set()
 

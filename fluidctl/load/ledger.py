@@ -5,7 +5,6 @@ among them: a task for a path that does not exist, named after the run. A later 
 was compared since, by whomever, and how much it changed. A restarted master has forgotten both.
 """
 
-import logging
 import re
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from fluidctl.load.methods import CANCEL_SYNC_METADATA, GET_SYNC_PROGRESS, SYNC_
 from fluidctl.load.names import covers, parent
 from fluidctl.load.verify import task_stats
 
-log = logging.getLogger(__name__)
 HISTORY = 1_000  # about as many as 2.9.6 keeps
 _MARK = b".fluidctl-refresh-"
 _INFO = re.compile(rb".*AlluxioPath: (.*), Descendant Type: (\w+), Directory Load Type: ", re.DOTALL)
@@ -113,6 +111,7 @@ class Ledger:
         self._client = client
         self._path = path
         self._since = since_ms
+        self._marks: list[int] = []  # groups
         self._mark = path.rstrip(b"/") + b"/" + _MARK + b"%d" % since_ms
 
     def begin(self) -> list[Entry]:
@@ -130,6 +129,12 @@ class Ledger:
         """Leave a further mark: another comparison begins."""
         return self._submit()[0]
 
+    def end(self) -> None:
+        """Cancel marks that stand still, as they do where the storage hangs. Not earlier: see the top."""
+        for group in self._marks:
+            if any(entry.running for entry in self._group(group)):
+                self._client.call(CANCEL_SYNC_METADATA, pb.CancelSyncMetadataRequest(taskGroupId=group))
+
     def _group(self, group: int) -> list[Entry]:
         """Return the tasks of a group, none where the master has forgotten it."""
         try:
@@ -139,10 +144,6 @@ class Ledger:
         return [entry for task in answer.task if (entry := Entry.of(task))]
 
     def _submit(self) -> tuple[Entry, int]:
-        """Submit a mark and cancel it: it only needs its number, and where its storage hangs it would never end."""
         answer = self._client.call(SYNC_METADATA_ASYNC, requests.sync_metadata(self._mark, pb.ONE), 300.0)
-        try:
-            self._client.call(CANCEL_SYNC_METADATA, pb.CancelSyncMetadataRequest(taskGroupId=answer.taskGroupId))
-        except Gone:
-            log.debug("the mark has ended already")
+        self._marks.append(answer.taskGroupId)
         return Entry(answer.taskIds[0], self._mark), answer.taskGroupId

@@ -135,7 +135,11 @@ class Refresh:
             self._loaded = Loaded(SYNC if by_tasks else LIST)
             doubt = self._probe() or self._compare(by_tasks, again=trial > 0)
             if not doubt:
-                return self._loaded
+                break
+        if ledger:
+            ledger.end()
+        if not doubt:
+            return self._loaded
         raise StepError(Exit.SUSPICIOUS_REFRESH, doubt)
 
     def _probe(self) -> str:
