@@ -91,12 +91,12 @@ class Tree:
     def _remove(self, path: bytes) -> int:
         """Forget an entry and what is below it; return how many that were."""
         parent, _, name = path.rpartition(b"/")
-        self._loaded.discard(path)
-        known = self._inodes.get(parent or b"/", {}).pop(name, None) is not None
-        return known + sum(self._remove(child.path) for child in [*self._inodes.pop(path, {}).values()])
+        below = sum(self._remove(child.path) for child in [*self._inodes.get(path, {}).values()])
+        self._inodes.pop(path, None)
+        return below + (self._inodes.get(parent or b"/", {}).pop(name, None) is not None)
 
     def _children(self, path: bytes, kind: int | None) -> list[pb.FileInfo]:
-        if kind in (pb.ALWAYS, None) or (kind == pb.ONCE and path not in self._loaded):
+        if kind in (pb.ALWAYS, None) or (kind == pb.ONCE and not (path in self._loaded and path in self._inodes)):
             self.counters["MetadataSyncPrefetchOpsCount"] += 1
             self._load(path, removing=kind is None)
         return list(self._inodes.get(path, {}).values())

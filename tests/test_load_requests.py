@@ -41,11 +41,14 @@ def test_a_look_up_asks_for_no_ttl_byte_by_byte() -> None:
 
 @pytest.mark.parametrize("load", [requests.ONCE, requests.ALWAYS, requests.NEVER])
 @pytest.mark.parametrize("recursive", [True, False])
-def test_every_listing_carries_the_guard_whatever_it_asks(load: pb.LoadMetadataType, recursive: bool) -> None:
-    """No combination of arguments leaves it out."""
-    made = requests.list_status(b"/", load, recursive=recursive, load_only=recursive)
+@pytest.mark.parametrize("sync", [True, False])
+def test_every_listing_carries_the_guard_whatever_it_asks(
+    load: pb.LoadMetadataType, recursive: bool, sync: bool
+) -> None:
+    """No combination of arguments leaves it out; only the interval of a comparison differs, which is 0."""
+    made = requests.list_status(b"/", load, recursive=recursive, load_only=recursive, sync=sync)
 
-    assert made.options.commonOptions.SerializeToString() == COMMON
+    assert made.options.commonOptions.SerializeToString() == (b"\x08\x00" + COMMON[11:] if sync else COMMON)
     assert made.options.excludeMountInfo
 
 
