@@ -11,7 +11,7 @@ TESTERS ?= 4
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install check generated test test-real simulate demo demo-real proto crds manifests bench-workqueue bench-life
-.PHONY: bench-load bench-memory constraints alluxio-lock clean
+.PHONY: bench-load bench-memory bench-resume constraints alluxio-lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,8 +42,8 @@ test: $(READY) ## The fast tests, under two minutes (K=expression, COVERAGE=1)
 	$(if $(COVERAGE),$(BIN)/coverage run -m pytest,$(PYTEST) -n $(TESTERS)) $(if $(K),-k '$(K)')
 	$(if $(COVERAGE),$(BIN)/coverage report --skip-covered)
 
-test-real: $(READY) ## The tests against a real API server and a real Alluxio; Go, Java, Maven needed (K=expression)
-	$(PYTEST) tests/real -m real $(if $(K),-k '$(K)')
+test-real: $(READY) ## The tests against a real API server and a real Alluxio; Go, Java, Maven needed (K=expression, SEEDS=200)
+	$(if $(SEEDS),FLUIDCTL_SEEDS=$(SEEDS) )$(if $(SEED),FLUIDCTL_SEED=$(SEED) )$(PYTEST) tests/real -m real $(if $(K),-k '$(K)')
 
 simulate: $(READY) ## Seeded histories of a whole cluster in one thread (N=1000, SEED=first)
 	SIMULATIONS=$${N:-1000} SIMULATION_SEED=$${SEED:-0} $(PYTEST) tests/test_simulation.py -n auto -k history
@@ -67,6 +67,9 @@ bench-workqueue: $(READY) ## Measure the work queue
 
 bench-life: $(READY) ## Measure the life of a dataset on the real stack (ARGS='--files 100000 --runs 5')
 	$(BIN)/python -m bench.life $(ARGS)
+
+bench-resume: $(READY) ## Measure what a kill in mid-load costs, some minutes (ARGS='--kills 20 --runs 2')
+	$(BIN)/python -m bench.resume $(ARGS)
 
 bench-load: $(PLOTS) ## Measure loading against Alluxio's command line, half an hour (ARGS='--resume', '--full', '--scale 0.02')
 	$(BIN)/python -m bench.load $(ARGS)

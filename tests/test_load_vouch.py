@@ -52,6 +52,7 @@ class Mounted:
         self.nothing: set[bytes] = set()
         self.flat: dict[bytes, int] = {}
         self.level: dict[bytes, int] = {}
+        self.unfit = b""  # the exception with which they fail
         intercept(master, methods.GET_MOUNT_TABLE, self._mounts)
         intercept(master, methods.GET_SYNC_PROGRESS, self._progress)
 
@@ -69,6 +70,7 @@ class Mounted:
         if task.state == pb.SUCCEEDED and failing.get(path, 0):
             failing[path] -= 1
             task.state, task.exception.exceptionMessage = pb.FAILED, b"LIST failed"
+            task.exception.exceptionType = self.unfit
         return found
 
 
@@ -149,16 +151,15 @@ def test_the_search_for_what_fails_ends_where_too_much_does(
     assert (code, result.failed_directories) == (Exit.INCOMPLETE, ("/",))
 
 
-def test_keys_that_only_the_flat_listing_trips_over_are_not_taken_for_complete(
-    master: AlluxioMaster, steps: Steps
-) -> None:
-    """s3a: beside a key "d4/e1" the keys below "d4/e1/" fail every sync, while a walk sees the file alone."""
-    storage = Mounted(master, b"s3")
+def test_keys_that_do_not_fit_into_a_tree_are_not_taken_for_complete(storage: Mounted, steps: Steps) -> None:
+    """Beside a key "d4/x" others below "d4/x/": every flat listing fails, while each level shows a file and is well."""
+    storage.unfit = b"alluxio.exception.InvalidPathException"
     storage.flat = {b"/": ALWAYS, b"/d4": ALWAYS}
-    storage.level = {b"/": 1, b"/d4": ALWAYS}
+    storage.level = {b"/": 1}
     result, code = steps.both()
 
-    assert (code, result.failed_directories) == (Exit.INCOMPLETE, ("/d4",))
+    assert (code, result.failed_count, result.proved) == (Exit.INCOMPLETE, 1, False)
+    assert "InvalidPathException" in result.message
 
 
 # --- only where errors look like nothing ------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from controllers.api.dataset import (
 from controllers.api.times import rfc3339
 from controllers.dataset import check, refresh
 from controllers.dataset.attempts import changed, current, given_up, of, phase_of, probe_at
-from controllers.dataset.seen import Observed
+from controllers.dataset.seen import SIZE, Observed
 
 
 def begin(seen: Observed) -> DatasetStatus:
@@ -70,9 +70,9 @@ def _new_run(seen: Observed, reason: str) -> DatasetStatus:
 def _new_chance(seen: Observed) -> DatasetStatus:
     status = seen.status
     step = current(status)
-    if not step:
-        return status
     asked = seen.meta.retry != status.last_handled_retry
+    if not step:
+        return _count_again(status) if asked and _in_doubt(status) else status
     edited, over = seen.meta.generation != status.observed_generation, given_up(status)
     if not (asked or (over and (edited or seen.now >= probe_at(status, seen.now)))):
         return status
@@ -80,3 +80,12 @@ def _new_chance(seen: Observed) -> DatasetStatus:
     failures = 0 if asked or edited else max(0, of(status, step).failures - 1)
     fresh = changed(status, step, failures=failures, last_failure_time="", given_up=False)
     return fresh.model_copy(update={"phase": phase_of(status, step)}) if over else fresh
+
+
+def _in_doubt(status: DatasetStatus) -> bool:
+    return status.phase != Phase.READY and bool(status.size.completion_time) and not status.size.proved
+
+
+def _count_again(status: DatasetStatus) -> DatasetStatus:
+    """A doubt may be over: a master's counters of failures are everybody's."""
+    return changed(status, SIZE, attempt=status.size.attempt + 1, completion_time="", start_time="", last_error="")

@@ -18,6 +18,7 @@ from fluidctl.load.sync import QUIET_SECONDS, Sync, Task
 from fluidctl.load.verify import Rule
 from fluidctl.load.watch import Watch
 
+_UNFIT = "InvalidPathException"  # a key does not fit into a tree: "a" and "a/b", of which a level shows one
 NAMED = 20  # directories that fail, before the search for more of them ends
 
 
@@ -56,6 +57,9 @@ class Voucher:
 
     def _level(self, task: Task, read: Vouched) -> list[bytes]:
         """Read one level of a tree whose listing failed, and return its folders; or say that this level fails."""
+        if _UNFIT in task.reason:
+            read.failed[task.path] = task.reason
+            return []
         level = self._run([task.path], shallow=True)[0]
         folders = self._folders(task.path) if level.ok else []
         if not level.ok or len(folders) > FEW:
