@@ -289,7 +289,7 @@ def test_a_suspicious_refresh_takes_ready_away_and_says_what_to_do() -> None:
     assert (status.phase, shows(status, STALLED).status) == (Phase.READY, TRUE)
     text = shows(status, READY).message
     assert "90 of 100 entries are gone" in text
-    assert "Raise spec.load.maxRemovedFraction and set the annotation data.fluid.io/refresh-requested-at" in text
+    assert "a larger spec.load.maxRemovedFraction, then the annotation data.fluid.io/refresh-requested-at" in text
     assert "mend the storage" in text
     assert (shows(status, AVAILABLE).status, status.file_count) == (TRUE, 3)
 

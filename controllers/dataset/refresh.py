@@ -225,6 +225,6 @@ def suspicion(status: DatasetStatus) -> str:
     if not status.refresh.suspicious:
         return ""
     return (
-        f"{status.refresh.suspicious}. Is it meant so? Raise spec.load.maxRemovedFraction and set the annotation "
-        f"{REFRESH_ANNOTATION}. Else mend the storage: a refresh that sees the files again ends this"
+        f"{status.refresh.suspicious} (meant so: a larger spec.load.maxRemovedFraction, then the annotation "
+        f"{REFRESH_ANNOTATION}; else mend the storage: an attempt that sees the files again ends this)"
     )

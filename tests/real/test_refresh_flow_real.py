@@ -136,6 +136,29 @@ def test_a_directory_that_cannot_be_listed_fails_the_refresh_and_leaves_what_was
     assert condition(flow.get("hurt"), "Ready")["status"] == "True"
 
 
+def test_a_storage_that_seems_to_be_empty_takes_ready_away_and_a_persons_word_gives_it_back(flow: Flow) -> None:
+    """Nothing is withdrawn; who meant it says so by the fraction and by asking again."""
+    data = flow.data / "swept"
+    make(data, [f"{file}" for file in range(20)])
+    flow.make("swept", load={"maxAttempts": 1})
+    flow.ready("swept", SECONDS)
+    for file in range(15):
+        (data / f"{file}").unlink()
+    ask(flow, "swept", "monday")
+
+    found = flow.until("swept", "Ready", "False", "SuspiciousRefresh", "larger spec.load.maxRemovedFraction", SECONDS)
+
+    assert (found["status"]["phase"], condition(found, "Available")["status"]) == ("Ready", "True")
+    assert (condition(found, "Refreshing")["reason"], condition(found, "Stalled")["status"]) == (
+        "SuspiciousRefresh",
+        "True",
+    )
+    flow.kubectl("patch", "dataset", "swept", "--type=merge", '--patch={"spec":{"load":{"maxRemovedFraction":"1.0"}}}')
+    after = flow.ready("swept", SECONDS)["status"]["run"]["number"]
+    ask(flow, "swept", "tuesday")
+    assert counted(refreshed(flow, "swept", after + 1)) == truth(data)
+
+
 def _documents(text: str) -> list[Obj]:
     """Return the JSON documents that kubectl has printed, but for a last one that is not whole."""
     decoder, found, at = json.JSONDecoder(), [], 0
