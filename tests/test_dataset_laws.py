@@ -63,7 +63,7 @@ def _refreshing(step: str, **mine: Any) -> DatasetStatus:
     status = at(
         Phase.READY,
         run=RunStatus(number=2, inputs="aaaa", start_time=rfc3339(NOW - 90), reason="Refresh"),
-        refresh=RefreshStatus(start_time=rfc3339(NOW - 90), since=rfc3339(NOW - 90), before=COUNTED),
+        refresh=RefreshStatus(start_time=rfc3339(NOW - 90), before=COUNTED),
         master=MASTER,
     )
     load = LoadStatus(**({"attempt": 1} | mine)) if step == LOAD else status.load

@@ -95,7 +95,6 @@ class RefreshStatus(Model):
     trigger: Text = Field(default="", description="Requested (by the annotation) or Schedule.")
     start_time: Time = Field(default="", description="When it began.")
     completion_time: Time = Field(default="", description="When it succeeded.")
-    since: Time = Field(default="", description="What was compared since then is not compared again.")
     before: CountStatus = Field(default=CountStatus(), description="The last complete count before it.")
     added: Count | None = Field(default=None, description="Entries added, as the master counted them.")
     removed: Count | None = Field(default=None, description="Entries removed, as the master counted them.")

@@ -18,7 +18,7 @@ from controllers.api.dataset import (
     RunStatus,
     SizeStatus,
 )
-from controllers.api.result import Changes, Exit, Result, describe
+from controllers.api.result import Exit, Result, describe
 from controllers.api.times import epoch, rfc3339
 from controllers.dataset.attempts import counted, current, given_up, of, past
 from controllers.dataset.seen import LOAD, REFRESH_ANNOTATION, SIZE, Observed
@@ -66,7 +66,6 @@ def begin(seen: Observed, trigger: Trigger) -> DatasetStatus:
     fresh = RefreshStatus(
         trigger=trigger.reason,
         start_time=now,
-        since=now,
         before=counted(status),
         suspicious=old.suspicious,
         schedule=old.schedule,
@@ -100,8 +99,7 @@ def scheduled(seen: Observed) -> DatasetStatus:
     wanted = f"{load.refresh_schedule} {load.time_zone}".strip() if load.refresh_schedule else ""
     if wanted == status.refresh.schedule:
         return status
-    noted = {"schedule": wanted, "schedule_since": rfc3339(seen.now) if wanted else ""}
-    return status.model_copy(update={"refresh": status.refresh.model_copy(update=noted)})
+    return _with(status, schedule=wanted, schedule_since=rfc3339(seen.now) if wanted else "")
 
 
 def _due_slot(seen: Observed, spec: DatasetSpec) -> float | None:
@@ -144,39 +142,30 @@ def options(status: DatasetStatus, spec: DatasetSpec) -> dict[str, Any]:
     before = status.refresh.before
     return {
         "refresh": True,
-        "since_ms": int(1000 * (epoch(status.refresh.since) or 0.0)),
+        "since_ms": int(1000 * (epoch(status.run.start_time) or 0.0)),
         "known_paths": before.files + before.directories,
         "max_removed_fraction": float(spec.load.max_removed_fraction),
     }
 
 
-def failed(status: DatasetStatus, reason: str, text: str, result: Result | None, now: float) -> DatasetStatus:
-    """Return the status with what a failed load of a refresh says of what it did."""
-    if not under_way(status):
+def failed(status: DatasetStatus, reason: str, text: str) -> DatasetStatus:
+    """Return the status with what the failure of a refresh's load means for those who read the dataset."""
+    if not under_way(status) or reason != SUSPICIOUS:
         return status
-    update = _sum(status.refresh, result.changes if result else None)
-    if reason == SUSPICIOUS:  # what seemed to be gone may be back: the next attempt compares everything anew
-        update |= {"suspicious": text, "since": rfc3339(now)}
-    return status.model_copy(update={"refresh": status.refresh.model_copy(update=update)})
+    return _with(status, suspicious=text)
 
 
 def loaded(status: DatasetStatus, result: Result) -> DatasetStatus:
-    """Return the status with the changes that a load of a refresh found."""
+    """Return the status with the changes that the loads of a refresh found: the last one knows those of all."""
     if status.run.reason != REFRESH:
         return status
-    update = _sum(status.refresh, result.changes) | {"suspicious": ""}
-    return status.model_copy(update={"refresh": status.refresh.model_copy(update=update)})
+    found = result.changes
+    known = (found.added, found.removed, found.changed) if found else (None, None, None)
+    return _with(status, suspicious="", **dict(zip(("added", "removed", "changed"), known, strict=True)))
 
 
-def _sum(old: RefreshStatus, found: Changes | None) -> dict[str, Any]:
-    """Return the sum over the attempts: what one has done, the next does not find again."""
-    if found is None:
-        return {}
-    return {
-        "added": (old.added or 0) + found.added,
-        "removed": (old.removed or 0) + found.removed,
-        "changed": (old.changed or 0) + found.changed,
-    }
+def _with(status: DatasetStatus, **values: Any) -> DatasetStatus:
+    return status.model_copy(update={"refresh": status.refresh.model_copy(update=values)})
 
 
 def sized(status: DatasetStatus) -> DatasetStatus:
@@ -184,13 +173,13 @@ def sized(status: DatasetStatus) -> DatasetStatus:
     if status.run.reason != REFRESH:
         return status
     before, now = status.refresh.before, counted(status)
-    update = {
-        "completion_time": now.completion_time,
-        "files_delta": now.files - before.files,
-        "directories_delta": now.directories - before.directories,
-        "bytes_delta": now.bytes - before.bytes,
-    }
-    return status.model_copy(update={"refresh": status.refresh.model_copy(update=update)})
+    return _with(
+        status,
+        completion_time=now.completion_time,
+        files_delta=now.files - before.files,
+        directories_delta=now.directories - before.directories,
+        bytes_delta=now.bytes - before.bytes,
+    )
 
 
 # --- what a person reads ----------------------------------------------------------------------------------------------

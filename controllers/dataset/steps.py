@@ -245,7 +245,7 @@ def _failed(
     if back != step:  # the count starts over after the load, under a name of its own
         status = changed(status, SIZE, attempt=status.size.attempt + 1, start_time="")
     if step == LOAD:
-        status = refresh.failed(status, reason, text, result, seen.now)
+        status = refresh.failed(status, reason, text)
     phase = Phase.FAILED if over and status.phase != Phase.READY else phase_of(status, back)
     return _start(replace(seen, status=status.model_copy(update={"phase": phase})), spec, back)
 
