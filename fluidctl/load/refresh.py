@@ -162,18 +162,16 @@ class Refresh:
             return False
         before = self._metric(_SHOWN)
         listed = self._children(root, requests.ALWAYS) or known
-        self._probed += max(0, len(listed) - len(known))
+        self._probed += max(0, listed - known)
         return before is not None and before == self._metric(_SHOWN)
 
-    def _children(self, path: bytes, load: pb.LoadMetadataType) -> list[tuple[bytes, bool]] | None:
-        """Return what is directly below, and whether it is a folder; None if the master does not know the path."""
+    def _children(self, path: bytes, load: pb.LoadMetadataType) -> int:
+        """Return how many entries are directly below; 0 if the master does not know the path."""
         request = requests.list_status(path, load)
         try:
-            return self._client.persist(
-                lambda session: [(info.path, info.folder) for info in self._client.list(session, request)]
-            )
+            return self._client.persist(lambda session: sum(1 for _ in self._client.list(session, request)))
         except Gone:
-            return None
+            return 0
 
     def _metric(self, name: str) -> float | None:
         metrics = self._client.call(GET_METRICS, pb.GetMetricsRequest()).metrics
