@@ -59,7 +59,8 @@ page anew.
 
 {slopes}
 
-A resident size varies by some MiB from run to run, so a growth of a few bytes each way is none. What bounds it:
+A resident size varies by some MiB from run to run, so a growth of a few bytes each way is none; the first steps fill
+what is bounded. What bounds it:
 
 - **Files** are added up and forgotten. A master sends 10,000 entries in one message; 16 listings are under way, but
   two are read at once (`READERS` in `fluidctl/load/session.py`), a part at a time. So the peak of a count is that of
@@ -67,7 +68,7 @@ A resident size varies by some MiB from run to run, so a growth of a few bytes e
   and `long-200k`, whose names are 200 characters longer.
 - **Directories** wait for their turn: 50,000 names in memory at most, the others in files on the Job's emptyDir
   (`fluidctl/load/frontier.py`), about 1,000 names each. `dirs-*` have all their directories in one.
-- A load reads no listing but the top level's, and keeps a few folders of it.
+- A load reads the listings of the top levels only, and keeps at most 50,000 folders of them (`fluidctl/load/shape.py`).
 
 A Job's limit is {limit} MiB by default.
 

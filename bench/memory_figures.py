@@ -4,6 +4,7 @@ import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Self
 
 from bench.load_figures import Tree, table
@@ -54,13 +55,15 @@ def middle(runs: Sequence[Peaks], tree: str, what: str) -> float | None:
     return float(statistics.median(numbers)) if numbers else None
 
 
-def slope(runs: Sequence[Peaks], trees: Sequence[Tree], step: str, counts: str) -> float | None:
-    """Return by how many bytes the peak of ``step`` grows with each of ``counts`` ("files", "directories"): the line
-    through the least and the greatest of ``trees``; None where one of them was not measured."""
-    first, last = (middle(runs, tree.name, step) for tree in (trees[0], trees[-1]))
+def slope(runs: Sequence[Peaks], few: Tree, many: Tree, step: str, counts: str) -> float | None:
+    """Return by how many bytes the peak of ``step`` grows with each of ``counts`` ("files", "directories").
+
+    None where one of the trees was not measured.
+    """
+    first, last = (middle(runs, tree.name, step) for tree in (few, many))
     if first is None or last is None:
         return None
-    more: int = getattr(trees[-1].totals, counts) - getattr(trees[0].totals, counts)
+    more: int = getattr(many.totals, counts) - getattr(few.totals, counts)
     return (last - first) / more
 
 
@@ -98,8 +101,9 @@ def slopes_table(runs: Sequence[Peaks], groups: Mapping[str, Sequence[Tree]]) ->
     """Return what one file, or one directory, more costs."""
     lines = []
     for counts, trees in groups.items():
-        span = " to ".join(f"{getattr(tree.totals, counts):,}" for tree in (trees[0], trees[-1]))
-        for step in STEPS:
-            found = slope(runs, trees, step, counts)
-            lines.append([f"{span} {counts}", step, "-" if found is None else f"{found:+.1f} bytes each"])
+        for few, many in pairwise(trees):
+            span = " to ".join(f"{getattr(tree.totals, counts):,}" for tree in (few, many))
+            for step in STEPS:
+                found = slope(runs, few, many, step, counts)
+                lines.append([f"{span} {counts}", step, "-" if found is None else f"{found:+.1f} bytes each"])
     return table(["from", "step", "growth"], lines)

@@ -13,14 +13,14 @@ RUN = Peaks("few", 0, 1.0, load=40 * MIB, size=60 * MIB, master=900 * MIB, load_
 MORE = replace(RUN, tree="many", size=60 * MIB + 4000)
 
 
-def test_a_slope_is_what_one_more_costs_between_the_least_and_the_greatest() -> None:
+def test_a_slope_is_what_one_more_costs_between_two_trees() -> None:
     """By files and by directories; of medians, without runs that failed; none where an end is missing."""
     runs = [RUN, MORE, replace(MORE, run=1, size=60 * MIB + 8000), replace(MORE, run=2, error="no end")]
 
-    assert slope(runs, [FEW, MANY], "size", "files") == pytest.approx(3.0)
-    assert slope(runs, [FEW, MANY], "size", "directories") == pytest.approx(300.0)
-    assert slope(runs, [FEW, MANY], "load", "files") == 0.0
-    assert slope([RUN], [FEW, MANY], "size", "files") is None
+    assert slope(runs, FEW, MANY, "size", "files") == pytest.approx(3.0)
+    assert slope(runs, FEW, MANY, "size", "directories") == pytest.approx(300.0)
+    assert slope(runs, FEW, MANY, "load", "files") == 0.0
+    assert slope([RUN], FEW, MANY, "size", "files") is None
     lines = slopes_table(runs, {"files": [FEW, MANY]}).splitlines()
     assert lines[2:] == [
         "| 1,000 to 3,000 files | load | +0.0 bytes each |",
