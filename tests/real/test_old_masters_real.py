@@ -1,6 +1,6 @@
 """Masters without asynchronous sync, 2.9.3 and 2.9.0: loaded by one recursive request, and not believed blindly.
 
-Over S3 only 2.9.3, and none over OSS: Maven Central has no such drivers of these versions.
+Over S3 only 2.9.3, and over OSS none of them: Maven Central has no such drivers of these versions.
 """
 
 import os
@@ -12,6 +12,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from controllers.api.result import Exit, Totals
 from fluidctl.load import requests, retry
+from fluidctl.load.channel import Client
 from fluidctl.load.methods import GET_STATUS
 from fluidctl.load.session import Session
 from tests.load_kit import Steps, make, odd_tree, truth
@@ -126,3 +127,23 @@ def test_over_s3_failures_that_it_hides_are_found_and_healed_they_are_loaded(
             store.reset_counts()
             assert steps.both("/set")[0].proved
             assert store.counts.lists == 0
+
+
+def test_over_oss_by_an_older_masters_requests_an_empty_directory_is_doubted(
+    real_programs: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked of 2.9.6: a first page that fails is answered "OK, empty", a later one by an error; others are proved."""
+    monkeypatch.setattr(Client, "has_sync", lambda _: False)
+    monkeypatch.setattr(retry.Rule, "delay", lambda *_: 0.01)
+    with ObjectStore() as store:
+        for name in ("fine", "first", "later"):
+            store.fill("bucket", {f"{name}/{folder}/{n}": 1 for folder in "ab" for n in range(1100)})
+        store.fail("bucket", "first/a/", 403)
+        store.fail("bucket", "later/a/", 403, page=2)
+        with Alluxio(store.uri("oss", "bucket"), properties=store.properties("oss")) as master:
+            steps = Steps(tmp_path / "spill", [master.rpc_address])
+            fine, first, later = (steps.both(f"/{name}")[0] for name in ("fine", "first", "later"))
+
+    assert (fine.reason, fine.proved, fine.totals) == ("Counted", True, Totals(2200, 2, 2200))
+    assert (first.reason, first.proved, first.totals) == ("CountedUnproved", False, Totals(1100, 2, 1100))
+    assert (later.reason, later.failed_directories) == ("Incomplete", ("/later/a",))
