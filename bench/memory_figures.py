@@ -58,12 +58,12 @@ def middle(runs: Sequence[Peaks], tree: str, what: str) -> float | None:
 def slope(runs: Sequence[Peaks], few: Tree, many: Tree, step: str, counts: str) -> float | None:
     """Return by how many bytes the peak of ``step`` grows with each of ``counts`` ("files", "directories").
 
-    None where one of the trees was not measured.
+    None where one of the trees was not measured, or where a small scale made both the same.
     """
     first, last = (middle(runs, tree.name, step) for tree in (few, many))
-    if first is None or last is None:
-        return None
     more: int = getattr(many.totals, counts) - getattr(few.totals, counts)
+    if first is None or last is None or not more:
+        return None
     return (last - first) / more
 
 

@@ -21,6 +21,7 @@ def test_a_slope_is_what_one_more_costs_between_two_trees() -> None:
     assert slope(runs, FEW, MANY, "size", "directories") == pytest.approx(300.0)
     assert slope(runs, FEW, MANY, "load", "files") == 0.0
     assert slope([RUN], FEW, MANY, "size", "files") is None
+    assert slope(runs, FEW, FEW, "size", "files") is None
     lines = slopes_table(runs, {"files": [FEW, MANY]}).splitlines()
     assert lines[2:] == [
         "| 1,000 to 3,000 files | load | +0.0 bytes each |",
