@@ -1,6 +1,7 @@
 """Load and count as a whole, against the double of a master over real directories."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -190,6 +191,16 @@ def test_a_new_attempt_loads_only_the_directories_that_it_is_told(
     assert (code, fine) == (Exit.INCOMPLETE, Exit.COMPLETE)
     assert master.counters["MetadataSyncPrefetchOpsCount"] == before + 1
     assert steps.run("size", evidence=again.evidence)[0].totals == truth(tree)
+
+
+def test_a_directory_that_vanished_between_two_attempts_is_none_that_failed(steps: Steps, tree: Path) -> None:
+    """Else every further attempt, which is told its name, would fail."""
+    steps.run("load")
+    shutil.rmtree(tree / "d2")
+    again, code = steps.run("load", directories=("/d2/e1", "/d2/e9", "/d9"))
+
+    assert code is Exit.COMPLETE
+    assert steps.run("load", "/d9")[1] is Exit.PATH_NOT_FOUND
 
 
 def test_failures_that_the_master_counted_are_looked_into_before_they_are_believed(

@@ -78,7 +78,7 @@ class Empties:
 
     def _list(self, names: Sequence[bytes], load: pb.LoadMetadataType) -> None:
         outcome = self._walk(names, load)
-        if outcome.totals != Totals() or outcome.failed_count:
+        if outcome.totals != Totals() or outcome.failed_count or outcome.vanished:
             raise Changed
 
     def _explained(self, suspects: Sequence[bytes]) -> dict[bytes, str]:

@@ -132,7 +132,7 @@ class Step:
     def _walker(self, *, sync: bool = False) -> WalkFrom:
         def walk(roots: Iterable[bytes], load: pb.LoadMetadataType, everywhere: bool = False) -> Outcome:
             flight = self._command.parallelism
-            return Walk(self._client, self._watch, self._spill, flight, load, everywhere, sync).run(roots)
+            return Walk(self._client, self._watch, self._spill, flight, load, everywhere, sync, self._path).run(roots)
 
         return walk
 

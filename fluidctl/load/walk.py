@@ -29,13 +29,17 @@ TICK_SECONDS = 0.5
 
 @dataclass
 class Outcome:
-    """What a walk found. ``failed`` is cut at MAX_NAMED, ``failed_count`` is not; ``denied`` counts those refused."""
+    """What a walk found. ``failed`` is cut at MAX_NAMED, ``failed_count`` is not; ``denied`` counts those refused.
+
+    ``vanished`` counts the roots that do not exist any more.
+    """
 
     empty: Names  # directories that answered with nothing
     totals: Totals = Totals()
     failed: dict[bytes, str] = field(default_factory=dict)
     failed_count: int = 0
     denied: int = 0
+    vanished: int = 0
 
 
 @dataclass
@@ -50,7 +54,7 @@ class Walk:
     """One walk. The roots themselves are not counted.
 
     They are listed with ``load``; what they lead to with ONCE, or ``everywhere`` with ``load`` too. ``sync``: every
-    directory is compared with the storage.
+    directory is compared with the storage. A directory that vanished is none that failed, but for ``top``.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class Walk:
         load: pb.LoadMetadataType = requests.ONCE,
         everywhere: bool = False,
         sync: bool = False,
+        top: bytes = b"/",
     ) -> None:
         self._client = client
         self._watch = watch
@@ -70,6 +75,7 @@ class Walk:
         self._load = load
         self._everywhere = everywhere
         self._sync = sync
+        self._top = top
         self._frontier = Frontier(spill)
         self._roots: frozenset[bytes] = frozenset()
         self._outcome = Outcome(Names(spill))
@@ -184,7 +190,7 @@ class Walk:
 
     def _gone(self, path: bytes) -> None:
         """A directory vanished since its parent was listed: it no longer counts, if its parent agrees."""
-        if path in self._roots:
+        if path == self._top:
             self._fail(path, "does not exist")
             return
         try:
@@ -195,7 +201,10 @@ class Walk:
             self._fail(path, "its parent lists it, the master does not know it")
             return
         with self._changed:
-            self._add(Totals(directories=-1))
+            if path in self._roots:
+                self._outcome.vanished += 1
+            else:
+                self._add(Totals(directories=-1))
 
     def _folders(self, session: Session, path: bytes) -> Iterator[bytes]:
         return (info.path for info in self._client.list(session, requests.list_status(path)) if info.folder)
