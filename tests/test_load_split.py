@@ -9,7 +9,8 @@ import pytest
 from controllers.api.result import Exit
 from devcluster.master import AlluxioMaster
 from fluidctl.load import alluxio_pb2 as pb
-from fluidctl.load import methods, shape, sync
+from fluidctl.load import methods, requests, shape, sync
+from fluidctl.load.channel import Client, Settings
 from tests.load_kit import Answer, Steps, intercept, make, truth
 
 
@@ -113,6 +114,11 @@ class _Slow:
         intercept(master, methods.SYNC_METADATA_ASYNC, self._submit)
         intercept(master, methods.GET_SYNC_PROGRESS, self._progress)
 
+    def release(self) -> None:
+        """Let all end."""
+        self._looks = 0
+        self._left.clear()
+
     def _submit(self, request: Any, answer: Answer) -> Any:
         found = answer(request)
         if request.options.loadDescendantType == pb.ALL:
@@ -155,3 +161,34 @@ def test_what_has_no_place_beside_tasks_that_stand_still_is_walked(
     assert code is Exit.COMPLETE
     assert loaded.message.startswith("The master knows /. 8 parts were walked instead: /0: nothing moved for ")
     assert (counted.proved, counted.totals) == (True, truth(tmp_path / "tree"))
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_after_a_restart_a_number_is_somebody_elses_task(
+    master: AlluxioMaster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    """Ours are forgotten: the other's success is not ours, and we do not cancel it."""
+    make(tmp_path / "tree", ["ours/f", "theirs/f"])
+    address = f"127.0.0.1:{master.port}"
+    monkeypatch.setattr(sync, "QUIET_SECONDS", 0.3)
+    slow, cancelled = _Slow(master, looks=1_000_000), list[int]()
+    intercept(master, methods.CANCEL_SYNC_METADATA, lambda request, answer: cancelled.append(request.taskGroupId))
+    watch = Steps(tmp_path, [address]).watch
+    client, other = (Client(Settings([address]), watch) for _ in range(2))
+    with sync.Sync(client, watch, 2, 0.3) as tasks:
+        (ours,) = tasks.run([b"/ours"])
+        assert (ours.running, ours.stalled, ours.group) == (True, True, 0)
+        master.restart()
+        theirs = other.call(methods.SYNC_METADATA_ASYNC, requests.sync_metadata(b"/theirs")).taskGroupId
+        slow.release()
+        if asked:
+            tasks.run([b"/theirs"])
+        else:
+            client.metrics()
+
+    assert theirs == ours.group
+    assert (ours.ok, ours.running) == (False, not asked)
+    assert not asked or ours.reason == "the master forgot the task: it was restarted"
+    assert cancelled == []
+    client.close()
+    other.close()

@@ -77,6 +77,11 @@ class Client:
         """Whether the connection broke and no master was found again: the step is ending."""
         return self._session.closed
 
+    @property
+    def life(self) -> int:
+        """Return which process answers now: numbers of tasks are of one life, and are given out again in the next."""
+        return self._now.start_time_ms
+
     def accept_change(self) -> None:
         """Take the process that answers now as the one to compare with."""
         self.master = self._now

@@ -87,7 +87,7 @@ class Resumed(Sync):
         """Run what was not run before."""
         wanted = [(path, not shallow) for path in paths]
         old = [self.taken[key] for key in wanted if key in self.taken]
-        tasks = [Task(entry.path, 0, 0.0, 0.0, running=False, ok=True, objects=entry.objects) for entry in old]
+        tasks = [Task(entry.path, 0, 0, 0.0, 0.0, running=False, ok=True, objects=entry.objects) for entry in old]
         return tasks + super().run([key[0] for key in wanted if key not in self.taken], shallow=shallow)
 
 

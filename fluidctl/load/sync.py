@@ -35,6 +35,7 @@ class Task:
 
     path: bytes
     group: int
+    life: int
     submitted: float
     moved: float
     due: float = 0.0
@@ -108,7 +109,7 @@ class Sync:
         request = requests.sync_metadata(path, pb.ONE if shallow else pb.ALL)
         group = self._client.call(SYNC_METADATA_ASYNC, request, 300.0).taskGroupId
         now = self._watch.clock()
-        self._active.append(Task(path, group, now, now))
+        self._active.append(Task(path, group, self._client.life, now, now))
         return self._active[-1]
 
     def _look(self) -> None:
@@ -125,6 +126,8 @@ class Sync:
         try:
             answer = self._client.call(GET_SYNC_PROGRESS, pb.GetSyncProgressRequest(taskGroupId=task.group))
         except Gone:
+            answer = None
+        if answer is None or self._client.life != task.life:  # by now the number may be of another's task
             task.running, task.reason = False, "the master forgot the task: it was restarted"
             return
         now = self._watch.clock()
@@ -158,6 +161,8 @@ class Sync:
 
     def _cancel(self, task: Task) -> bool:
         """Ask once, also while the step ends; return whether the master answered."""
+        if self._client.life != task.life:
+            return True
         request = pb.CancelSyncMetadataRequest(taskGroupId=task.group)
         try:
             self._client.once(lambda session: session.call(CANCEL_SYNC_METADATA, request, 5.0, last=True))
@@ -168,7 +173,7 @@ class Sync:
 
 
 def _not_begun(path: bytes) -> Task:
-    return Task(path, 0, 0.0, 0.0, running=False, reason="not begun: the tasks before it stand still")
+    return Task(path, 0, 0, 0.0, 0.0, running=False, reason="not begun: the tasks before it stand still")
 
 
 def _reason(task: pb.SyncMetadataTask) -> str:
