@@ -178,11 +178,12 @@ def _cases() -> Iterator[Case]:
         step = LOAD if not status.load.completion_time else SIZE
         attempt = (status.load if step == LOAD else status.size).attempt or 1
         for index, jobs in enumerate(_jobs(step, attempt, status.run.number or 1)):
-            for volume, master in product(VOLUMES, MASTERS):
+            for volume, master in [*product(VOLUMES, ("up", "down")), *product(("bound",), MASTERS)]:
                 seen = observed(status=status, jobs=jobs, master=MASTERS[master], **VOLUMES[volume])
                 yield Case(f"{status_name}, jobs {index}, volume {volume}, master {master}", seen)
             for name, wanted in SPECS.items():
-                for deleting, finalizers in product((False, True), ((), (FINALIZER,), ("other/one", FINALIZER))):
+                finals = ((), (FINALIZER,), ("other/one", FINALIZER)) if name == "plain" else ((FINALIZER,),)
+                for deleting, finalizers in product((False, True), finals):
                     meta = replace(observed().meta, deleting=deleting, finalizers=finalizers)
                     seen = observed(status=status, jobs=jobs, spec=wanted, meta=meta, **published())
                     yield Case(f"{status_name}, jobs {index}, {name}, deleting {deleting}", seen)
