@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import pytest
 
-from controllers.api.dataset import DatasetStatus, LoadStatus, Phase
+from controllers.api.dataset import DatasetStatus, LoadStatus, Phase, RefreshStatus
 from controllers.api.result import Result
 from controllers.api.times import rfc3339
 from controllers.dataset import LOAD, SIZE, JobState, Observed, decide
-from controllers.dataset.seen import RETRY_ANNOTATION
+from controllers.dataset.seen import REFRESH_ANNOTATION, RETRY_ANNOTATION
 from controllers.dataset.volume import view
 from controllers.decision import CreateJob
 from controllers.observe import _meta
-from tests.builders import NOW, at, good, job, observed
+from tests.builders import NOW, at, good, job, observed, published, spec
 
 DAY = 86_400.0
 
@@ -52,6 +52,33 @@ def test_a_huge_retry_annotation_does_not_grow_the_status() -> None:
     assert status is not None
     assert len(json.dumps(status.model_dump(mode="json"))) < 16_384
     assert status.last_handled_retry == seen.meta.retry
+
+
+def test_a_huge_refresh_annotation_is_served_once_and_does_not_grow_the_status() -> None:
+    """It is cut before it is compared, so that what is echoed is what was asked for."""
+    meta = {"namespace": "default", "name": "a", "uid": "u", "annotations": {REFRESH_ANNOTATION: "x" * 200_000}}
+    asked = _meta({"metadata": meta}).refresh
+    seen = observed(status=at(Phase.READY), **published())
+    seen = replace(seen, meta=replace(seen.meta, refresh=asked))
+
+    status = _decided(seen)
+
+    assert (status.run.number, status.last_handled_refresh) == (2, asked)
+    assert len(json.dumps(status.model_dump(mode="json"))) < 16_384
+
+
+@pytest.mark.parametrize("when", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "1969-12-31T23:59:59+14:00"])
+def test_absurd_times_in_a_status_break_no_schedule(when: str) -> None:
+    """Another hand wrote them."""
+    load = {"refreshSchedule": "0 3 * * *", "timeZone": "Asia/Tokyo"}
+    refresh = RefreshStatus(
+        schedule="0 3 * * * Asia/Tokyo", schedule_since=when, last_schedule_time=when, start_time=when
+    )
+    run = at(Phase.READY).run.model_copy(update={"start_time": when})
+    seen = observed(status=at(Phase.READY, refresh=refresh, run=run), spec=spec(load=load), **published())
+
+    assert decide(seen).requeue_after == pytest.approx(0, abs=DAY)
+    assert _decided(replace(seen, now=NOW + 2 * DAY)).run.number == 2
 
 
 def test_why_there_is_no_pod_is_looked_up_again_soon() -> None:
