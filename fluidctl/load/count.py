@@ -48,7 +48,7 @@ class Count:
     def run(self, path: bytes, evidence: Evidence | None) -> Counted:
         """Count until a pass finds nothing new, and say what is incomplete or in doubt."""
         rule = self._storage.rule_for(path)
-        if (rule.streams or rule.proof == "objects") and self._client.has_sync():
+        if (rule.reports or rule.proof == "objects") and self._client.has_sync():
             return self._vouched(path, rule, evidence)
         begin = start = self._client.metrics()
         before, doubted = self._failed_before(evidence, start), False

@@ -9,7 +9,7 @@ from tests.objectstore.server import Driver
 
 #: Names that both drivers load exactly; what they drop in silence is in docs/reliability.md.
 _NAMES = ("a b", "ünï", "p%41", "#h", "a+b", "q\"'", "..hidden", "&;*<>", "$HOME", "-", "x" * 100)
-_KINDS: tuple[tuple[Kind, ...], ...] = (("LIST", "HEAD"), ("LIST",), ("HEAD",))
+_KINDS: tuple[tuple[Kind, ...], ...] = (*[("LIST", "HEAD")] * 5, *[("LIST",)] * 3, ("HEAD",))
 
 
 @dataclass(frozen=True)
@@ -81,14 +81,15 @@ def plan(seed: int) -> Plan:
     keys = _tree(rng)
     directories = {key[: at + 1] for key in keys for at, letter in enumerate(key) if letter == "/"}
     earlier = rng.choice(["", "", "", "recursive", "walk"])
-    troubles = [_trouble(rng, sorted(directories)) for _ in range(rng.choice([0, 1, 1, 1, 2, 3]))]
+    full = sorted({key[: at + 1] for key in keys for at, letter in enumerate(key) if letter == "/" and key[-1] != "/"})
+    troubles = [_trouble(rng, full) for _ in range(rng.choice([0, 1, 1, 2, 2, 3]))]
     heal = rng.choice(["never", "1", "1", "2", *(["earlier", "earlier"] if earlier else [])])
     return Plan(
         seed,
         "s3" if seed % 2 else "oss",
         rng.random() < 0.5,
         keys,
-        rng.random() < 0.2,
+        rng.random() < 0.15,
         tuple(troubles),
         earlier,
         heal,
@@ -100,7 +101,7 @@ def _tree(rng: random.Random) -> dict[str, int]:
     """Return a tree of up to some 200 keys: nested folders, files at any level, marked folders, some of them empty."""
     folders, keys = [""], dict[str, int]()
     deep = rng.choice([0.2, 0.5, 0.9])
-    for number in range(rng.choice([0, 2, 5, 12, 25])):
+    for number in range(rng.choice([1, 3, 5, 12, 25])):
         above = folders[-1] if rng.random() < deep else rng.choice(folders)
         name = rng.choice(_NAMES) if rng.random() < 0.2 else f"d{number}"
         if above.count("/") < 6 and f"{above}{name}/" not in folders:
@@ -116,7 +117,7 @@ def _tree(rng: random.Random) -> dict[str, int]:
 def _trouble(rng: random.Random, directories: list[str]) -> Trouble:
     prefix = rng.choice(directories) if directories and rng.random() < 0.85 else ""
     how: Fault = rng.choice([403, 403, 404, 500, 503, 503, "reset", "slow"])
-    page = rng.choice([None, None, None, 1, 2, 3])
-    times = rng.choice([None, None, None, 1, 2, 5])
-    kinds = ("LIST",) if page else rng.choice([_KINDS[0], *_KINDS])
+    page = rng.choice([None] * 7 + [1, 2, 3])
+    times = rng.choice([None] * 6 + [1, 2, 5, 9])
+    kinds = ("LIST",) if page else rng.choice(_KINDS)
     return Trouble(prefix, how, page, times, kinds, page is None and rng.random() < 0.6)

@@ -216,7 +216,7 @@ def test_what_is_ready_is_complete_and_what_can_recover_gets_ready(storm: Storm)
         lives = list(pool.map(lambda seed: _prepare(storm, plan(seed)), range(FIRST, FIRST + SEEDS)))
     by_name = {life.plan.name: life for life in lives}
     for life in lives:
-        limits = {"maxAttempts": 4, "parallelism": 4, "noProgressSeconds": 60}
+        limits = {"maxAttempts": 4, "parallelism": 4, "noProgressSeconds": 30}
         storm.apply(life.plan.name, storm.spec(life.path, load=limits))
 
     def step() -> bool:
