@@ -19,6 +19,7 @@ longer than the pauses; the count that follows names the former, the next refres
 """
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 TRIALS = 3
 PAUSE_SECONDS = 10.0
 _SHOWN = "Master.MetadataSyncPrefetchPaths"
+_HIDDEN = "Its driver does not tell failures from empty directories: if all was removed on purpose, delete the Dataset."
 _MEANT = "If it was meant so, raise spec.load.maxRemovedFraction and ask for a refresh again."
 
 
@@ -67,8 +69,8 @@ class Plan:
 
     @property
     def limit(self) -> float:
-        """Return how many entries may be missing."""
-        return self.fraction * max(self.known, 1)
+        """Return how many entries may be missing: with a fraction of 1, a person's word, all that there ever were."""
+        return self.fraction * max(self.known, 1) if self.fraction < 1 else math.inf
 
 
 class Resumed(Sync):
@@ -144,12 +146,13 @@ class Refresh:
 
     def _probe(self) -> str:
         """Say of which root the storage shows nothing; what cannot be listed at all is noted as failed."""
+        hides = self._plan.hides
         for root in self._plan.roots if self._probes else ():
             try:
                 if self._shows_nothing(root):
                     return (
                         f"The storage shows nothing in {encode(root)}, of which the master knows entries. Nothing was "
-                        f"removed. Repair the storage or the master's access to it. {_MEANT}"
+                        f"removed. Repair the storage or the master's access to it. {_HIDDEN if hides else _MEANT}"
                     )
             except grpc.RpcError as error:
                 self._fail({root: why(error)})

@@ -1,7 +1,9 @@
 """Refreshes on a real Alluxio: the tree of the master becomes the storage's, with exact counts, and nothing is lost."""
 
+import itertools
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -179,6 +181,41 @@ def test_a_bad_entry_fails_the_refresh_of_its_folder_and_removes_nothing(
     assert len(kept) == 19  # what is there; a walk has looked for each of them
     assert fine is Exit.COMPLETE
     assert case.size(again.evidence)[0].totals == truth(place)
+
+
+def _churn(place: Path, stop: threading.Event) -> None:
+    """Add, remove, rename and replace files and whole directories."""
+    for number in itertools.count():
+        if stop.is_set():
+            return
+        old, new = place / f"d{number % 5}", place / f"e{number % 3}"
+        make(place, [f"d{number % 5}/n{number}", f"d{number % 5}/s{number}/1"])
+        (old / f"f{number % 20}").unlink(missing_ok=True)
+        shutil.rmtree(new, ignore_errors=True)
+        old.rename(new)
+
+
+def test_a_tree_that_changes_under_every_step_is_counted_of_the_moment_and_exactly_when_it_is_quiet(
+    case: Case, place: Path
+) -> None:
+    """Loaded, counted and refreshed while a thread changes it: complete or incomplete, with a reason; never a crash."""
+    stop = threading.Event()
+    thread = threading.Thread(target=_churn, args=(place, stop))
+    thread.start()
+    try:
+        for _ in range(3):
+            ends = [case.steps.run("load", case.path), case.refresh(fraction=1.0), case.steps.run("size", case.path)]
+            for result, code in ends:
+                assert code in (Exit.COMPLETE, Exit.INCOMPLETE), result
+                assert result.message
+    finally:
+        stop.set()
+        thread.join()
+    refreshed, code = case.refresh(fraction=1.0, since_ms=0)
+    counted, _ = case.size(refreshed.evidence)
+
+    assert code is Exit.COMPLETE, refreshed
+    assert (counted.proved, counted.totals, counted.loaded_by_size) == (True, truth(place), 0), counted
 
 
 # --- object stores ----------------------------------------------------------------------------------------------------
