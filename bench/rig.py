@@ -95,10 +95,12 @@ class Store(Process):
             return counts
 
 
-def step(alluxio: Alluxio, work: Path, name: str, limit: float, evidence: str = "") -> tuple[Ran, Result]:
-    """Run ``fluidctl load`` or ``fluidctl size`` as a Job would, over the whole namespace."""
+def step(
+    alluxio: Alluxio, work: Path, name: str, limit: float, evidence: str = "", path: str = "/"
+) -> tuple[Ran, Result]:
+    """Run ``fluidctl load`` or ``fluidctl size`` as a Job would."""
     (work / "result").unlink(missing_ok=True)
-    command = StepCommand(name, (alluxio.rpc_address,), "/", result_path=str(work / "result"), evidence=evidence)
+    command = StepCommand(name, (alluxio.rpc_address,), path, result_path=str(work / "result"), evidence=evidence)
     command = replace(command, spill_path=str(work / "spill"))
     ran = timed([sys.executable, "-m", "fluidctl", *command.argv()], work / f"{name}.log", limit)
     return ran, Result.from_json((work / "result").read_text())
