@@ -73,11 +73,6 @@ class Client:
         return self._now.start_time_ms != self.master.start_time_ms
 
     @property
-    def lost(self) -> bool:
-        """Whether the connection broke and no master was found again: the step is ending."""
-        return self._session.closed
-
-    @property
     def life(self) -> int:
         """Return which process answers now: numbers of tasks are of one life, and are given out again in the next."""
         return self._now.start_time_ms

@@ -89,8 +89,8 @@ class Empties:
         return reasons
 
     def _sync(self, names: Sequence[bytes]) -> list[Task]:
-        with Sync(self._client, self._watch, self._in_flight, self._watch.no_progress_seconds / 2) as sync:
-            tasks = sync.run(names, shallow=True)
+        patience = self._watch.no_progress_seconds / 2
+        tasks = Sync(self._client, self._watch, self._in_flight, patience).run(names, shallow=True)
         if any(task.objects > 1 for task in tasks):
             raise Changed
         return tasks

@@ -70,10 +70,10 @@ class Loader:
         self._watch.message = "loading; files counts directories too"
         if self._rule.load == "listing" or not self._client.has_sync():
             return self.list_all(path)
-        with self.tasks(Sync) as sync:
-            if self._rule.load == "single":
-                return self._single(sync, path)
-            return self._complete(self.split(sync, path))
+        sync = self.tasks(Sync)
+        if self._rule.load == "single":
+            return self._single(sync, path)
+        return self._complete(self.split(sync, path))
 
     def split(self, sync: Sync, path: bytes) -> list[Task]:
         """Run the tasks that pay for the tree at ``path``."""

@@ -233,11 +233,11 @@ class Refresh:
         plan, before = self._plan, dict(self._entries)
         suspicious = again or balance(before.values(), plan.limit).changes.removed > plan.limit
         fit = [] if suspicious or plan.directories else before.values()
-        with self._loader.tasks(Resumed) as sync:
-            sync.taken = {(entry.path, entry.deep): entry for entry in fit if entry.succeeded and entry.objects}
-            split = self._rule.load == "shards" and not plan.directories and (plan.path, True) not in sync.taken
-            tasks = self._loader.split(sync, plan.path) if split else sync.run(plan.roots)
-            self._mend(sync, tasks)
+        sync = self._loader.tasks(Resumed)
+        sync.taken = {(entry.path, entry.deep): entry for entry in fit if entry.succeeded and entry.objects}
+        split = self._rule.load == "shards" and not plan.directories and (plan.path, True) not in sync.taken
+        tasks = self._loader.split(sync, plan.path) if split else sync.run(plan.roots)
+        self._mend(sync, tasks)
         self._note(sync.ended)
         self._take(balance(self._entries.values(), plan.limit))
         if self._rule.load == "single" and not plan.directories:

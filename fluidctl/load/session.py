@@ -57,10 +57,8 @@ class Session:
             self.close()
             raise
 
-    def call(
-        self, method: Method[Request, Response], request: Request, timeout: float | None = None, *, last: bool = False
-    ) -> Response:
-        """Make a call with one answer; raise grpc.RpcError, or Halted unless it is the ``last`` word of a step."""
+    def call(self, method: Method[Request, Response], request: Request, timeout: float | None = None) -> Response:
+        """Make a call with one answer; raise grpc.RpcError, or Halted where the step ends meanwhile."""
         stub: Any = self._channel.unary_unary(
             method.path, request_serializer=_serialize, response_deserializer=method.response.FromString
         )
@@ -70,7 +68,7 @@ class Session:
                 response: Response = answer.result(_LOOK_SECONDS)
                 return response
             except grpc.FutureTimeoutError as error:
-                if self._halted() and not last:
+                if self._halted():
                     answer.cancel()
                     raise Halted from error
 

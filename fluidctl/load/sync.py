@@ -1,15 +1,16 @@
 """Asynchronous metadata sync (2.9.4 and later): the master loads a tree by flat listings, keys/1000 requests each.
 
-A task goes on when its client dies, and a task that is submitted again for a path joins the one that runs. A task can
-also stand still for ever: before its first listing (its path could not be looked up), or later (a lost wake-up in the
-master's journal writer, which any new file wakes). SUCCEEDED alone proves nothing: a missing path does, with 0 objects.
+A task goes on when its client ends, and a task that is submitted again for a path joins the one that runs. So a step
+that is told to stop leaves its tasks to the next attempt: a master whose task ends while it is cancelled may deadlock
+(2.9.6, TaskTracker.cancelTaskById), and only a task that never listed anything is worth that. A task can also stand
+still for ever: before its first listing (its path could not be looked up), or later (a lost wake-up in the master's
+journal writer, which any new file wakes). SUCCEEDED alone proves nothing: a missing path does, with 0 objects.
 """
 
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Self
 
 import grpc
 
@@ -50,7 +51,7 @@ class Task:
 
 
 class Sync:
-    """Runs tasks from the step's own thread; a context manager that leaves no task of ours running behind.
+    """Runs tasks from the step's own thread.
 
     At most ``in_flight`` of them run at once. ``listing_seconds``: how long a storage may take before its first batch
     arrives. Drivers that read a whole tree into one array first (all but s3) are silent for keys/1000 requests.
@@ -73,19 +74,11 @@ class Sync:
         self._active: list[Task] = []
         self._finished_operations = 0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for task in self._active:
-            if self._client.lost or not self._cancel(task):
-                break  # the master is gone, or it hangs, and a pod has 30 s to end
-
     def run(self, paths: Iterable[bytes], *, shallow: bool = False) -> list[Task]:
         """Sync these paths with all that is below, or if ``shallow`` with what is directly below.
 
-        Returns when each has ended or stands still; the latter are left running until this context ends, because
-        whoever loads their paths now may well wake them. So are those not begun when all places are taken by such.
+        Returns when each has ended or stands still; the latter are left running, because whoever loads their paths now
+        may well wake them. So are those not begun when all places are taken by such.
         """
         waiting, tasks = deque(paths), list[Task]()
         while waiting or any(not task.stalled for task in self._active):
@@ -159,17 +152,13 @@ class Sync:
             self._cancel(task)
             task.running = False
 
-    def _cancel(self, task: Task) -> bool:
-        """Ask once, also while the step ends; return whether the master answered."""
-        if self._client.life != task.life:
-            return True
+    def _cancel(self, task: Task) -> None:
+        """Ask once: a task that cannot be looked up would be joined by every later one for its path."""
         request = pb.CancelSyncMetadataRequest(taskGroupId=task.group)
         try:
-            self._client.once(lambda session: session.call(CANCEL_SYNC_METADATA, request, 5.0, last=True))
+            self._client.once(lambda session: session.call(CANCEL_SYNC_METADATA, request, 5.0))
         except grpc.RpcError as error:
             log.info("could not cancel the sync of %r: %s", task.path, error.code().name)
-            return error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED
-        return True
 
 
 def _not_begun(path: bytes) -> Task:

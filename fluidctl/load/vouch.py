@@ -69,8 +69,7 @@ class Voucher:
         return folders
 
     def _run(self, paths: list[bytes], *, shallow: bool = False) -> list[Task]:
-        with Sync(self._client, self._watch, self._in_flight, self._patience) as sync:
-            return sync.run(paths, shallow=shallow)
+        return Sync(self._client, self._watch, self._in_flight, self._patience).run(paths, shallow=shallow)
 
     def _folders(self, path: bytes) -> list[bytes]:
         request = requests.list_status(path)

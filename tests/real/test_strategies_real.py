@@ -106,42 +106,27 @@ def _standing(master: Alluxio, store: Gate, name: str, directory: Path) -> Itera
             running.kill()
 
 
-def test_the_task_of_a_killed_client_is_joined_and_nothing_is_listed_twice(
-    master: Alluxio, store: Gate, steps: Steps, tmp_path: Path
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, Exit.TERMINATED)])
+def test_the_task_of_a_client_that_ends_is_joined_and_nothing_is_listed_twice(
+    master: Alluxio, store: Gate, steps: Steps, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    """SIGKILL: it goes on in the master. The next attempt asks for the same path and is given the same task."""
-    with _standing(master, store, "joined", tmp_path) as client:
-        client.kill()
-    before = _tasks(master, "/joined")
+    """Killed or told to end: it goes on in the master. The next attempt asks for the same path and is given it."""
+    name = f"joined-{number.name}"
+    with _standing(master, store, name, tmp_path) as client:
+        client.send_signal(number)
+        assert client.wait(_SECONDS) == code
+    before = _tasks(master, f"/{name}")
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(steps.both, "/joined", parallelism=1)
-        while len(_tasks(master, "/joined")) == len(before) and not running.done():
+        running = pool.submit(steps.both, f"/{name}", parallelism=1)
+        while len(_tasks(master, f"/{name}")) == len(before) and not running.done():
             pass
         store.open()
-        result, code = running.result(_SECONDS)
+        result, ended = running.result(_SECONDS)
 
     assert [task.state for task in before] == [pb.RUNNING]
-    assert {task.id for task in _tasks(master, "/joined")} == {before[0].id}
-    assert (code, result.proved, result.totals) == (Exit.COMPLETE, True, Totals(5000, 0, 2497500))
+    assert {task.id for task in _tasks(master, f"/{name}")} == {before[0].id}
+    assert (ended, result.proved, result.totals) == (Exit.COMPLETE, True, Totals(5000, 0, 2497500))
     assert store.counts.lists == 1 + 5
-
-
-def test_a_client_that_is_told_to_end_cancels_its_task(
-    master: Alluxio, store: Gate, steps: Steps, tmp_path: Path
-) -> None:
-    """SIGTERM: no listing begins after it, but for the one under way; the next attempt begins anew, and is exact."""
-    with _standing(master, store, "cancelled", tmp_path) as client:
-        client.send_signal(signal.SIGTERM)
-        assert client.wait(_SECONDS) == Exit.TERMINATED
-    assert [task.state for task in _tasks(master, "/cancelled")] == [pb.CANCELED]
-    store.open()
-    _fill(store, "meanwhile", "tree=4x1200")
-    steps.run("load", "/meanwhile")
-    assert store.counts.lists <= 1 + 2 + 1 + (1 + 1 + 8)
-
-    result, code = steps.both("/cancelled", parallelism=1)
-    assert (code, result.proved, result.totals) == (Exit.COMPLETE, True, Totals(5000, 0, 2497500))
-    assert len({task.id for task in _tasks(master, "/cancelled")}) == 2
 
 
 def test_a_task_that_never_begins_is_cancelled_and_its_folder_walked_which_tells_why(
