@@ -185,9 +185,9 @@ def test_a_master_that_hangs_for_good_ends_the_step(
 
 @pytest.mark.parametrize("step", ["load", "size"])
 def test_a_step_that_is_told_to_end_does_so_while_the_master_hangs(
-    master: Alluxio, store: Gate, path: str, step: str, tmp_path: Path
+    steps: Steps, master: Alluxio, store: Gate, path: str, step: str, tmp_path: Path
 ) -> None:
-    """Well within the time that a pod has; its result says so."""
+    """Well within the time that a pod has; its result says so. When the master goes on, the next one is exact."""
     store.shut(after=SOME)
     with process(master, path, step, tmp_path) as running:
         store.reached()
@@ -195,8 +195,11 @@ def test_a_step_that_is_told_to_end_does_so_while_the_master_hangs(
         running.terminate()
         code = running.wait(GRACE_SECONDS)
     result = Result.from_json((tmp_path / "result").read_text())
+    master.resume()
+    store.open()
 
     assert (code, result.reason) == (Exit.TERMINATED, "Terminated")
+    exact(steps, path)
 
 
 # --- the step itself --------------------------------------------------------------------------------------------------
