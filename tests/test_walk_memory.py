@@ -87,7 +87,9 @@ def test_names_of_directories_stay_within_their_bound_however_many_a_directory_h
 def test_a_load_keeps_few_folders_of_a_directory_that_has_many(mocker: MockerFixture) -> None:
     """It reads no more than shows that one listing of all is the way, and that one covers them all."""
     sync = mocker.Mock(spec=Sync)
-    sync.run.side_effect = lambda paths, shallow=False: [Task(path, 0, 0, 0, ok=True, objects=10**9) for path in paths]
+    sync.run.side_effect = lambda paths, shallow=False: [
+        Task(path, 0, 0, 0, 0, ok=True, objects=10**9) for path in paths
+    ]
     namespace = _Namespace()
     covering = Split(cast(Client, namespace), sync, 16).run(b"/many")
 
