@@ -28,7 +28,6 @@ from tests.load_kit import Answer, Steps, intercept, make, odd_tree, truth
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses that only a real master or a real storage needs."""
     monkeypatch.setattr(empties, "GAUGE_SECONDS", 0.0)
-    monkeypatch.setattr(empties, "MARKER_SECONDS", 0.0)
     monkeypatch.setattr(sync, "QUIET_SECONDS", 0.3)
     monkeypatch.setattr("fluidctl.load.load.QUIET_SECONDS", 0.3)
     monkeypatch.setattr(Rule, "delay", lambda *_: 0.01)

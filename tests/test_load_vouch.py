@@ -10,7 +10,7 @@ import pytest
 from controllers.api.result import Exit
 from devcluster.master import AlluxioMaster, Failed
 from fluidctl.load import alluxio_pb2 as pb
-from fluidctl.load import empties, methods, requests, vouch
+from fluidctl.load import methods, requests, vouch
 from fluidctl.load.retry import Rule
 from tests.load_kit import Answer, Steps, intercept, make, truth
 
@@ -18,7 +18,6 @@ from tests.load_kit import Answer, Steps, intercept, make, truth
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses that only a real master or a real storage needs."""
-    monkeypatch.setattr(empties, "MARKER_SECONDS", 0.0)
     monkeypatch.setattr(Rule, "delay", lambda *_: 0.01)
 
 
@@ -118,7 +117,7 @@ def test_a_load_that_a_walk_completed_is_read_again_as_a_whole(storage: Mounted,
 
 def test_a_failure_that_only_the_long_listing_meets_is_no_failure(storage: Mounted, steps: Steps, tree: Path) -> None:
     """Its parts are listed one by one, and together they are the tree."""
-    make(tree, ["empty/", "top"])
+    make(tree, ["top"])
     storage.flat = {b"/": ALWAYS, b"/d4": ALWAYS}
     result, code = steps.both()
 
@@ -175,18 +174,28 @@ def test_one_flat_listing_whose_objects_are_the_count_is_a_proof(oss: Mounted, s
 
 
 def test_an_empty_answer_of_such_a_storage_is_not_believed(oss: Mounted, steps: Steps, tree: Path) -> None:
-    """A directory with nothing in it has a marker that is seen twice, or it is incomplete."""
+    """Nor one whose marker is found, which is asked for by its name: but as a part of a longer listing it is."""
     make(tree, ["marked/"])
     link = tree / "d4" / "e0" / "link"
     oss.flat, oss.nothing = {b"/": ALWAYS, b"/d4": ALWAYS}, {b"/d4/e0"}
     link.symlink_to("/nonexistent/target")
     result, code = steps.both()
 
-    assert (code, result.failed_directories) == (Exit.INCOMPLETE, ("/d4/e0",))
+    assert (code, result.failed_directories) == (Exit.INCOMPLETE, ("/d4/e0", "/marked"))
     oss.nothing.clear()
+    oss.flat.clear()
     link.unlink()
     healed, fine = steps.both()
     assert (fine, healed.proved, healed.totals) == (Exit.COMPLETE, True, truth(tree))
+
+
+def test_an_empty_dataset_on_such_a_storage_is_in_doubt(oss: Mounted, steps: Steps, tree: Path) -> None:
+    """One object, its own marker: a refused listing looks the same."""
+    make(tree, ["marked/"])
+    result, code = steps.both("/marked")
+
+    assert (code, result.proved) == (Exit.COMPLETE, False)
+    assert "nothing is in it" in result.message
 
 
 def test_what_such_a_storage_made_the_master_forget_is_missed_by_the_count(

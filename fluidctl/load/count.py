@@ -81,8 +81,12 @@ class Count:
         whole, objects = (evidence.whole, evidence.objects) if evidence else (False, 0)
         for last in (False,) * (PASSES - 1) + (True,):
             _, counted = self._pass(path, begin, requests.ONCE)
-            met = objects == counted.totals.files + counted.totals.directories + 1
-            if counted.failed_count or (whole and (met or rule.proof != "objects")):
+            met = rule.proof != "objects" or objects == counted.totals.files + counted.totals.directories + 1
+            if counted.failed_count:
+                return counted
+            if whole and met:
+                if rule.proof == "objects" and objects < 2:
+                    counted.doubt = "nothing is in it, and this storage answers errors with nothing"
                 return counted
             if last:
                 break
@@ -136,5 +140,5 @@ class Count:
         counted.failed |= self._empties.restless([name for name in names if name not in hiding])
         if hiding and self._client.has_sync():
             counted.failed |= self._empties.unlisted(sorted(hiding))
-        elif hiding:
+        if hiding - counted.failed.keys():
             counted.doubt = f"{len(hiding)} directories are empty, and this storage answers errors with nothing"

@@ -13,7 +13,6 @@ from fluidctl.load.sync import Sync, Task
 from fluidctl.load.verify import GAUGE_SECONDS, restless
 from fluidctl.load.watch import Watch
 
-MARKER_SECONDS = 10.0  # between two looks at an object that marks an empty directory
 _READABLE = 0o005  # by everyone
 
 
@@ -39,14 +38,8 @@ class Empties:
         return self._explained(suspects)
 
     def unlisted(self, names: Sequence[bytes]) -> dict[bytes, str]:
-        """Return those that a flat listing cannot show to exist, twice: for drivers that answer errors with nothing."""
-        first = self._sync(names)
-        marked = [task.path for task in first if task.ok]
-        if marked:
-            self._watch.tick(MARKER_SECONDS)
-        again = self._sync(marked)
-        bad = [task for task in [*first, *again] if not task.ok]
-        return {task.path: f"its parent lists it, but {task.reason}" for task in bad}
+        """Return those that a flat listing does not show to exist: for drivers that answer errors with nothing."""
+        return {task.path: f"its parent lists it, but {task.reason}" for task in self._sync(names) if not task.ok}
 
     def unreadable(self, names: Names) -> tuple[dict[bytes, str], str]:
         """Return those that the master may not read, or a doubt; for drivers that answer so with nothing, for good.

@@ -4,14 +4,14 @@ One listing of the whole tree is enough. Where it fails, the directories below a
 be: so what fails has a name, and a failure that only the long listing meets is no failure.
 
 Drivers that hide errors (oss) answer a failed first page with "nothing", also inside of a task that succeeds, and then
-forget what they knew below. So there a directory with nothing in it is asked twice, and the count has to meet
-``objects``.
+forget what they knew below. A marker object proves nothing: it is found by its name, where the listing is refused. So
+there an empty directory is believed only as a part of a longer listing, and the count has to meet ``objects``.
 """
 
 from dataclasses import dataclass, field
 from itertools import islice
 
-from fluidctl.load import empties, requests
+from fluidctl.load import requests
 from fluidctl.load.channel import Client
 from fluidctl.load.shape import FEW
 from fluidctl.load.sync import QUIET_SECONDS, Sync, Task
@@ -19,6 +19,7 @@ from fluidctl.load.verify import Rule
 from fluidctl.load.watch import Watch
 
 _UNFIT = "InvalidPathException"  # a key does not fit into a tree: "a" and "a/b", of which a level shows one
+_EMPTY = "it is empty, or its storage failed: its driver says the same"
 NAMED = 20  # directories that fail, before the search for more of them ends
 
 
@@ -45,10 +46,12 @@ class Voucher:
         """Read the tree at ``path``."""
         read, waiting = Vouched(), [path]
         while waiting and len(read.failed) < NAMED:
-            tasks = self._twice(self._run(waiting))
+            tasks = self._run(waiting)
             waiting = []
             for task in tasks:
-                if task.ok:
+                if task.ok and self._hides and task.objects < 2 and task.path != path:
+                    read.failed[task.path] = _EMPTY
+                elif task.ok:
                     read.objects += task.objects
                 else:
                     waiting += self._level(task, read)
@@ -61,6 +64,8 @@ class Voucher:
             read.failed[task.path] = task.reason
             return []
         level = self._run([task.path], shallow=True)[0]
+        if level.ok and self._hides and level.objects < 2:
+            level.ok, level.reason = False, _EMPTY
         folders = self._folders(task.path) if level.ok else []
         if not level.ok or len(folders) > FEW:
             read.failed[task.path] = level.reason or task.reason
@@ -78,11 +83,3 @@ class Voucher:
                 islice((info.path for info in self._client.list(session, request) if info.folder), FEW + 1)
             )
         )
-
-    def _twice(self, tasks: list[Task]) -> list[Task]:
-        """Ask again for directories with nothing in them, where that may be an error."""
-        thin = {task.path for task in tasks if task.ok and task.objects < 2} if self._hides else set()
-        if not thin:
-            return tasks
-        self._watch.tick(empties.MARKER_SECONDS)
-        return [task for task in tasks if task.path not in thin] + self._run(sorted(thin))

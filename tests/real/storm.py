@@ -23,7 +23,7 @@ from controllers.jobs import DATASET
 from controllers.manager import Controller
 from devcluster import DevCluster
 from devcluster.kinds import Obj
-from fluidctl.load import empties, load, main, requests, sync, vouch
+from fluidctl.load import load, main, requests, sync, vouch
 from fluidctl.load.channel import Client, Settings
 from fluidctl.load.methods import LIST_STATUS, Method
 from fluidctl.load.retry import Rule
@@ -165,7 +165,6 @@ def storm(work: Path) -> Iterator[Storm]:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setattr(Rule, "delay", lambda rule, failures, rng: delay(rule, failures, rng) / 10)
         patch.setattr(attempts, "RETRY_BASE", 1.0)
-        patch.setattr(empties, "MARKER_SECONDS", 1.0)
         for module in (load, sync, vouch):
             patch.setattr(module, "QUIET_SECONDS", 10.0)
         patch.setattr(Client, "has_sync", lambda self: not isinstance(self._settings, Older) and has_sync(self))
