@@ -1,5 +1,6 @@
 """Finding and keeping a master, and the walk over it, against the double."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -110,6 +111,18 @@ def test_nothing_there_is_unreachable_and_each_address_has_its_reason(watch: Wat
     with pytest.raises(StepError, match="127.0.0.1:1: .*refused.*nohost.invalid:1: ") as caught:
         Client(Settings(["127.0.0.1:1", "nohost.invalid:1"], connect_seconds=0.1), watch)
     assert caught.value.code is Exit.UNREACHABLE
+
+
+def test_a_master_that_hangs_is_told_from_one_that_is_not_there(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel accepts connections for a process that is stopped."""
+    monkeypatch.setattr("fluidctl.load.session.HANDSHAKE_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as stopped:
+        address = f"127.0.0.1:{stopped.getsockname()[1]}"
+        with pytest.raises(StepError) as raised:
+            Client(Settings([address], connect_seconds=0.1), watch)
+
+    assert raised.value.code is Exit.UNREACHABLE
+    assert f"{address} accepts connections and answers nothing" in raised.value.message
 
 
 def test_a_web_port_is_told_from_a_dead_one(master: AlluxioMaster, watch: Watch) -> None:

@@ -236,6 +236,8 @@ class Client:
             return StepError(
                 Exit.PERMISSION_DENIED, f"{address} does not let user {self._settings.user!r} in: {why(error)}"
             )
+        if code in (grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED):  # by us, after HANDSHAKE_SECONDS
+            return StepError(Exit.UNREACHABLE, f"{address} accepts connections and answers nothing")
         return StepError(Exit.UNREACHABLE, f"{address}: {why(error)}")
 
 
