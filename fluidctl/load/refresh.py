@@ -172,7 +172,7 @@ class Refresh:
         """Return how many entries are directly below; 0 if the master does not know the path."""
         request = requests.list_status(path, load)
         try:
-            return self._client.persist(lambda session: sum(1 for _ in self._client.list(session, request)))
+            return self._client.apart(lambda session: sum(1 for _ in self._client.list(session, request)))
         except Gone:
             return 0
 

@@ -78,7 +78,7 @@ class Voucher:
 
     def _folders(self, path: bytes) -> list[bytes]:
         request = requests.list_status(path)
-        return self._client.persist(
+        return self._client.apart(
             lambda session: list(
                 islice((info.path for info in self._client.list(session, request) if info.folder), FEW + 1)
             )
