@@ -9,7 +9,6 @@ from tests.objectstore.keys import Page
 _HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _DATE = "2026-01-01T00:00:00.000Z"
 _OWNER = "<Owner><ID>1</ID><DisplayName>owner</DisplayName></Owner>"
-_ETAG = "d41d8cd98f00b204e9800998ecf8427e"
 _PLAIN = re.compile(rb"[A-Za-z0-9/_.~-]*")
 _CODES = {
     ("s3", 403): ("AccessDenied", "Access Denied"),
@@ -22,8 +21,16 @@ _CODES = {
     ("oss", 503): ("ServiceUnavailable", "Please reduce your request rate."),
 }
 
-#: The headers of every key.
-OBJECT = {"Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT", "ETag": f'"{_ETAG}"', "Content-Type": "binary/octet-stream"}
+
+def headers(size: int) -> dict[str, str]:
+    """Return the headers of a key of that size."""
+    kind = {"Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT", "Content-Type": "binary/octet-stream"}
+    return kind | {"ETag": f'"{_etag(size)}"'}
+
+
+def _etag(size: int) -> str:
+    """Return what changes with the content: a driver that compares nothing else must see that a size changed."""
+    return f"{size:032x}"
 
 
 def error(dialect: str, status: int, code: str = "") -> bytes:
@@ -39,7 +46,7 @@ def listing(dialect: str, bucket: str, query: dict[str, str], page: Page, token:
     plain = _PLAIN.fullmatch(b"".join(name for name, _ in page.keys)) is not None
     second = query.get("list-type") == "2"
     owner = "" if second else _OWNER
-    rest = f"<LastModified>{_DATE}</LastModified><ETag>&quot;{_ETAG}&quot;</ETag><StorageClass>STANDARD</StorageClass>"
+    rest = f"<LastModified>{_DATE}</LastModified><StorageClass>STANDARD</StorageClass>{owner}"
     parts = [
         f"{_HEAD}<ListBucketResult><Name>{bucket}</Name><MaxKeys>{query.get('max-keys', 1000)}</MaxKeys>",
         _echo("Prefix", query.get("prefix", ""), url),
@@ -50,7 +57,7 @@ def listing(dialect: str, bucket: str, query: dict[str, str], page: Page, token:
     ]
     names = [name.decode() if plain else _text(name, url) for name, _ in page.keys]
     parts += [
-        f"<Contents><Key>{name}</Key><Size>{size}</Size>{rest}{owner}</Contents>"
+        f"<Contents><Key>{name}</Key><Size>{size}</Size><ETag>&quot;{_etag(size)}&quot;</ETag>{rest}</Contents>"
         for name, (_, size) in zip(names, page.keys, strict=True)
     ]
     parts += [f"<CommonPrefixes><Prefix>{_text(name, url)}</Prefix></CommonPrefixes>" for name in page.prefixes]

@@ -161,7 +161,7 @@ class ObjectStore:
         size = keys.size(request.key)
         if size is None:
             return Answer(404, dialects.error(request.dialect, 404))
-        return Answer(200, b"\0" * size if request.method == "GET" else b"", dialects.OBJECT, size)
+        return Answer(200, b"\0" * size if request.method == "GET" else b"", dialects.headers(size), size)
 
     def _page(self, request: "Request") -> Page:
         query = request.query
