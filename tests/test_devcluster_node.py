@@ -63,7 +63,7 @@ def ended(api: Cluster, job: str) -> Obj:
 
 
 def state(pod: Obj, kind: str) -> Obj:
-    return dict(pod["status"].get("containerStatuses", [{"state": {}}])[0]["state"].get(kind) or {})
+    return dict(pod.get("status", {}).get("containerStatuses", [{"state": {}}])[0]["state"].get(kind) or {})
 
 
 def started(api: Cluster, job: str, running: DevCluster) -> Obj:
@@ -72,13 +72,15 @@ def started(api: Cluster, job: str, running: DevCluster) -> Obj:
 
 
 def says(api: Cluster, pod: Obj, text: str) -> bool:
-    if pod["status"]["phase"] == "Pending":
+    if pod.get("status", {}).get("phase", "Pending") == "Pending":
         return False
     return text in api.pod_log(SPACE, pod["metadata"]["name"])
 
 
 def reason(api: Cluster, job: str, kind: str) -> str:
-    found = until(lambda: [c for c in api.get(JOBS, SPACE, job)["status"].get("conditions", ()) if c["type"] == kind])
+    found = until(
+        lambda: [c for c in api.get(JOBS, SPACE, job).get("status", {}).get("conditions", ()) if c["type"] == kind]
+    )
     return str(found[0]["reason"])
 
 

@@ -84,8 +84,11 @@ def test_a_formatted_master_into_which_others_loaded_as_much_is_found_out(world:
     world.dev.master.cluster_id = "another"
     world.dev.master.restart()
 
-    world.eyes.until(lambda: status(world)["run"]["number"] == 2, 60, lambda: world.get())
-    after = world.ready(seconds=60)["status"]
+    def again() -> Obj | None:
+        found = status(world)
+        return found if (found["run"]["number"], found["phase"]) == (2, "Ready") else None
+
+    after = world.eyes.until(again, 90, lambda: world.get())
 
     assert (after["run"]["reason"], after["fileCount"]) == ("MasterReset", before["fileCount"])
     assert after["master"]["clusterId"] == "another"
