@@ -38,7 +38,7 @@ generated: $(READY)
 	(cd "$$fresh" && find . -type f) | while read -r file; do \
 	  cmp "$$fresh/$$file" "$$file" || { echo "not what its source gives: make proto crds" >&2; exit 1; }; done
 
-test: $(READY) ## The fast tests, under two minutes (K=expression, COVERAGE=1)
+test: $(READY) ## The fast tests, about two minutes on two cores (K=expression, COVERAGE=1)
 	$(if $(COVERAGE),$(BIN)/coverage run -m pytest,$(PYTEST) -n $(TESTERS)) $(if $(K),-k '$(K)')
 	$(if $(COVERAGE),$(BIN)/coverage report --skip-covered)
 
