@@ -7,12 +7,16 @@ because every child has a deterministic name that follows from the status which 
 from dataclasses import dataclass
 from typing import Any
 
-from controllers.api.dataset import DatasetStatus
+from controllers.api.model import Model
 
 
 @dataclass(frozen=True, order=True)
 class Key:
-    """What a worker takes from the queue. ``kind`` is "Dataset", "Orphan" (a volume) or "Admission" (no name)."""
+    """What a worker takes from the queue.
+
+    ``kind`` is "Dataset", "AlluxioRuntime", "DataBackup", "ScheduledDataBackup", "Orphan" (a volume), or "Admission"
+    (no name).
+    """
 
     kind: str
     namespace: str = ""
@@ -62,17 +66,47 @@ class DeleteVolume:
 
 @dataclass(frozen=True)
 class SetFinalizers:
-    """Make these the Dataset's finalizers."""
+    """Make these the object's finalizers."""
 
     finalizers: tuple[str, ...]
 
 
-Child = CreateJob | DeleteJob | CreateVolume | DeleteVolume
+@dataclass(frozen=True)
+class Create:
+    """Create this object in the namespace of its owner; one of that name which the owner has already is as good.
+
+    ``body`` has the owner reference. Of a Secret, which nobody here may read, one that exists is taken for ours.
+    """
+
+    kind: str
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Patch:
+    """Merge this into exactly this object (RFC 7386)."""
+
+    kind: str
+    name: str
+    uid: str
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Delete exactly this object, what it owns in the background."""
+
+    kind: str
+    name: str
+    uid: str
+
+
+Child = CreateJob | DeleteJob | CreateVolume | DeleteVolume | Create | Patch | Delete
 
 
 @dataclass(frozen=True)
 class Event:
-    """One event on the Dataset. ``type`` is Normal or Warning."""
+    """One event on the object. ``type`` is Normal or Warning."""
 
     type: str
     reason: str
@@ -84,7 +118,7 @@ class Event:
 class Decision:
     """The next step for one object. ``requeue_after`` in seconds; None waits for an event alone."""
 
-    status: DatasetStatus | None = None  # None: leave it alone
+    status: Model | None = None  # the status of its kind; None: leave it alone
     finalizers: SetFinalizers | None = None
     release: bool = False  # the finalizer goes last instead of first: nothing is left to guard
     children: tuple[Child, ...] = ()

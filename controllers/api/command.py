@@ -8,7 +8,9 @@ written as "%XX", so that every name has exactly one spelling which survives JSO
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+
+from controllers.api.result import Totals
 
 #: Where Kubernetes reads the termination message from; where the emptyDir for spilled directory names is mounted.
 RESULT_PATH = "/dev/termination-log"
@@ -40,6 +42,7 @@ class StepCommand:
     since_ms: int = 0  # load --refresh: when its run began; what was compared since then is not listed again
     known_paths: int = 0  # load --refresh: files and directories of the last count
     max_removed_fraction: float = 1.0  # load --refresh: of known_paths; what removes more is suspicious
+    expected: Totals | None = None  # size: of a restored master, which must hold exactly this; the storage is not asked
     known_cluster: str = ""  # size: end at once, without a count, where the master's cluster id is this one
     result_path: str = RESULT_PATH
     spill_path: str = SPILL_PATH
@@ -56,6 +59,8 @@ class StepCommand:
             args += ["--refresh", f"--since-ms={self.since_ms}", f"--known-paths={self.known_paths}"]
             args += [f"--max-removed-fraction={self.max_removed_fraction}"]
         args += [f"--known-cluster={self.known_cluster}"] if self.known_cluster else []
+        if self.expected is not None:
+            args += [f"--expect-{name}={value}" for name, value in asdict(self.expected).items()]
         return [*args, f"--result-path={self.result_path}", f"--spill-path={self.spill_path}"]
 
 

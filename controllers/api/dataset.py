@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from controllers.api.dataset_spec import (
+    MANAGED_PATH,
     AccessMode,
     AlluxioSpec,
     DatasetSpec,
@@ -31,6 +32,7 @@ from controllers.api.dataset_status import (
     Phase,
     ProgressStatus,
     RefreshStatus,
+    RestorePhase,
     RestoreStatus,
     RunStatus,
     SizeStatus,
@@ -40,10 +42,11 @@ from controllers.api.dataset_status import (
 from controllers.api.model import Model, is_unserved, normal_path
 
 __all__ = [
-    "AccessMode", "AlluxioSpec", "CacheStatus", "CountStatus", "DatasetSpec", "DatasetStatus", "LoadSpec", "LoadStatus",
-    "Loader", "MasterStatus", "MountSpec", "OnRestoreFailure", "Phase", "PodTemplate", "ProgressStatus", "Publish",
-    "RefreshStatus", "RestoreSpec", "RestoreStatus", "RunStatus", "SizeStatus", "SpecError", "StepStatus", "VolumeSpec",
-    "VolumeStatus", "normal_path", "parse_spec", "parse_status", "printable_bytes", "status_dict", "unserved_fields",
+    "AccessMode", "AlluxioSpec", "CacheStatus", "CountStatus", "DatasetSpec", "DatasetStatus", "LoadSpec",
+    "LoadStatus", "Loader", "MANAGED_PATH", "MasterStatus", "MountSpec", "OnRestoreFailure", "Phase", "PodTemplate",
+    "ProgressStatus", "Publish", "RefreshStatus", "RestorePhase", "RestoreSpec", "RestoreStatus", "RunStatus",
+    "SizeStatus", "SpecError", "StepStatus", "VolumeSpec", "VolumeStatus", "normal_path", "parse_spec",
+    "parse_status", "printable_bytes", "status_dict", "unserved_fields",
 ]  # fmt: skip
 
 KIND = "Dataset"

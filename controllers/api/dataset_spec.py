@@ -14,6 +14,9 @@ from controllers.api.fluid import (
 )
 from controllers.api.model import UNSERVED, Model, normal_path, rules
 
+#: Root of a Dataset in an Alluxio of its own (an AlluxioRuntime).
+MANAGED_PATH = "/dataset"
+
 
 class Loader(enum.StrEnum):
     """How metadata is loaded."""
@@ -137,6 +140,12 @@ class AlluxioSpec(Model):
         max_length=1024,
         json_schema_extra=_IS_ABSOLUTE,
     )
+    backup_directory: str = Field(
+        default="",
+        description="Where the masters have the claim of the backups mounted. Empty: this Alluxio is not backed up.",
+        max_length=1024,
+        pattern=r"^(/.*)?$",
+    )
 
 
 class PodTemplate(Model):
@@ -254,15 +263,17 @@ class DatasetSpec(UnservedDatasetFields):
         max_length=4,
         json_schema_extra={"x-kubernetes-list-type": "set", **_FIXED},
     )
-    data_restore_location: Annotated[RestoreSpec | None, UNSERVED] = Field(
-        default=None, description="Start from this backup."
-    )
+    data_restore_location: RestoreSpec | None = Field(default=None, description="Start from this backup.")
     suspend: bool = Field(default=False, description="Start nothing new. What runs goes on.")
 
     @property
     def dataset_path(self) -> str:
-        """Return the root of the dataset in Alluxio, in normal form."""
-        return normal_path(self.alluxio.dataset_path if self.alluxio else "/")
+        """Return the root of the dataset in Alluxio, in normal form.
+
+        In an Alluxio of its own it is MANAGED_PATH whatever its name, so that a backup fits a Dataset of another name,
+        and a mount at "/" is a mount as any other: Alluxio takes its own root from a file of properties alone.
+        """
+        return normal_path(self.alluxio.dataset_path if self.alluxio else MANAGED_PATH)
 
     def alluxio_path(self, mount: MountSpec) -> str:
         """Return where a mount is in Alluxio: below the root of the dataset."""

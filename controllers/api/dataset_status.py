@@ -27,6 +27,9 @@ class RunStatus(Model):
     inputs: Text = Field(default="", description="Hash of what decides the content: masters, path, mounts.")
     start_time: Time = Field(default="", description="When the run began.")
     reason: Text = Field(default="", description="Why it began, for example InputsChanged.")
+    plan: tuple[Text, ...] = Field(
+        default=(), description="Its steps in order: of stage, mount, load, size. Empty: load, size.", max_length=8
+    )
 
 
 class StepStatus(Model):
@@ -144,14 +147,32 @@ class VolumeStatus(Model):
     persistent_volume_claim: Text = Field(default="", description="Name of the PersistentVolumeClaim.")
 
 
+class RestorePhase(enum.StrEnum):
+    """How far a restore is."""
+
+    STAGING = "Staging"  # no master runs; a Job verifies the backup and lays it beside the journal
+    STARTING = "Starting"  # the master reads it
+    VERIFYING = "Verifying"  # the master serves; what it holds is counted
+    RESTORED = "Restored"
+    FAILED = "Failed"
+    ABANDONED = "Abandoned"  # onFailure: LoadFromUFS; what was staged is removed, and everything is loaded
+
+
 class RestoreStatus(Model):
     """How the restore from a backup went."""
 
-    phase: Text = Field(default="", description="Pending, Restoring, Verifying, Restored or Failed.")
-    source: Text = Field(default="", description="The backup that was used.")
-    entry_count: Count = Field(default=0, description="Entries that the manifest promises.")
-    restored_entry_count: Count = Field(default=0, description="Entries found after the restore.")
+    phase: RestorePhase | None = Field(
+        default=None, description="Staging, Starting, Verifying, Restored, Failed or Abandoned."
+    )
+    source: Text = Field(default="", description="The backup that was used: pvc://claim/directory.")
+    entry_count: Count = Field(default=0, description="Journal entries that the manifest promises.")
+    files: Count = Field(default=0, description="Files that the manifest promises.")
+    directories: Count = Field(default=0, description="Directories that the manifest promises.")
+    bytes: Count = Field(default=0, description="Bytes that the manifest promises.")
     checksum: Text = Field(default="", description="Checksum of the backup.")
+    manifest_sha256: Text = Field(default="", description="Checksum of its manifest.", alias="manifestSha256")
+    engine_version: Text = Field(default="", description="Version of Alluxio that wrote it.")
+    created_at: Time = Field(default="", description="When it was written.")
     start_time: Time = Field(default="", description="When the restore began.")
     completion_time: Time = Field(default="", description="When it was proved.")
     reason: Text = Field(default="", description="Why it failed.")
@@ -227,6 +248,8 @@ class DatasetStatus(Model):
     last_handled_refresh: str = Field(default="", description="Value of the last refresh annotation that was served.")
     last_handled_retry: str = Field(default="", description="Value of the last retry annotation that was served.")
     run: RunStatus = Field(default=RunStatus(), description="The current run.")
+    stage: StepStatus = Field(default=StepStatus(), description="The step that lays a backup beside the journal.")
+    mount: StepStatus = Field(default=StepStatus(), description="The step that mounts the storages.")
     load: LoadStatus = Field(default=LoadStatus(), description="The load step of the run.")
     size: SizeStatus = Field(default=SizeStatus(), description="The count step of the run.")
     master: MasterStatus = Field(default=MasterStatus(), description="The master that answered the last step.")

@@ -32,12 +32,20 @@ class Exit(enum.IntEnum):
     MOUNT_MISSING = 14
     NOT_GRPC = 15  # something answers on this port, but not gRPC (a web port, say)
     INVALID_PATH = 16
+    BACKUP_REFUSED = 17  # a backup that must not be restored, or an existing Alluxio that cannot be backed up
+    MOUNT_REFUSED = 18  # the master, or the storage behind it, refuses a mount
     UNREACHABLE = 20  # no attempt is charged for it
     INCOMPLETE = 21
     NO_PROGRESS = 22
     TERMINATED = 23
     MASTER_CHANGED = 24  # restarted, failed over or formatted in mid-step
     SUSPICIOUS_REFRESH = 25  # the storage shows so much less than before that a person must say it is meant so
+    NO_SPACE = 26  # the volume is full
+    READ_ONLY_VOLUME = 27
+    VOLUME_FAILED = 28  # any other error of a volume
+    BACKUP_FAILED = 29  # the master could not write its backup, or what it wrote is damaged
+    BACKUP_IN_PROGRESS = 30  # somebody else's backup is under way at this master; no attempt is charged for it
+    RESTORE_MISMATCH = 31  # the restored master does not hold what the manifest promises
 
     @property
     def permanent(self) -> bool:
@@ -86,10 +94,31 @@ class Changes:
 
 
 @dataclass(frozen=True)
+class BackupFacts:
+    """What the manifest of a backup says. Sizes in bytes; ``checksum`` and ``manifest_sha256`` as ``sha256:...``.
+
+    ``files``, ``directories`` and ``bytes`` are what a count of the dataset must give once it is restored.
+    """
+
+    directory: str = ""  # in the claim
+    entries: int = 0  # journal entries in the file
+    size_bytes: int = 0  # of the file as it is stored
+    checksum: str = ""
+    manifest_sha256: str = ""
+    files: int = 0
+    directories: int = 0
+    bytes: int = 0
+    engine_version: str = ""
+    format_version: int = 0
+    mounts_hash: str = ""
+    created_at: str = ""  # RFC 3339
+
+
+@dataclass(frozen=True)
 class Result:
     """What a container found. ``evidence`` is opaque to the controller, which hands the load's to the size Job."""
 
-    step: str  # "load" or "size"
+    step: str  # "load", "size", or one of controllers.api.job_commands
     reason: str  # CamelCase
     message: str = ""  # one sentence for a person, with what to do
     totals: Totals | None = None
@@ -102,6 +131,7 @@ class Result:
     seconds: float = 0.0
     evidence: str = ""  # at most 1,000 bytes
     changes: Changes | None = None  # load --refresh: where they are known one by one
+    backup: BackupFacts | None = None  # what was backed up, verified or staged
 
     def to_json(self) -> str:
         """Return one line of at most ``MAX_RESULT_BYTES`` bytes: lists are cut first, then the message."""
@@ -119,12 +149,13 @@ class Result:
     def from_json(cls, text: str) -> Self:
         """Read a result of this or any later release; raise ValueError where it is not one, whoever wrote it."""
         data = _load(text)
-        totals, master, changes = (data.pop(name, None) for name in ("totals", "master", "changes"))
+        totals, master, changes, backup = (data.pop(name, None) for name in ("totals", "master", "changes", "backup"))
         return cls(
             **_read(cls, data),
             totals=Totals(**_read(Totals, totals)) if totals is not None else None,
             master=Master(**_read(Master, master)) if master is not None else None,
             changes=Changes(**_read(Changes, changes)) if changes is not None else None,
+            backup=BackupFacts(**_read(BackupFacts, backup)) if backup is not None else None,
         )
 
 

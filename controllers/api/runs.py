@@ -20,6 +20,16 @@ def inputs_hash(spec: DatasetSpec) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def mounts_hash(spec: DatasetSpec) -> str:
+    """Return 16 hexadecimal digits of what a master must have mounted, and where; not of secrets.
+
+    A backup carries it: into a Dataset with other mounts it is not restored.
+    """
+    mounts = sorted([spec.alluxio_path(m), m.mount_point, sorted(m.options.items())] for m in spec.mounts)
+    text = json.dumps({"v": PROJECTION, "mounts": mounts}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def _projection(spec: DatasetSpec) -> dict[str, Any]:
     return {
         "v": PROJECTION,
