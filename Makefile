@@ -39,7 +39,7 @@ generated: $(READY)
 	  cmp "$$fresh/$$file" "$$file" || { echo "not what its source gives: make proto crds" >&2; exit 1; }; done
 
 test: $(READY) ## The fast tests, about two minutes on two cores (K=expression, COVERAGE=1)
-	$(if $(COVERAGE),$(BIN)/coverage run -m pytest,$(PYTEST) -n $(TESTERS)) $(if $(K),-k '$(K)')
+	$(if $(COVERAGE),$(BIN)/coverage run -m pytest,$(PYTEST) -n $(TESTERS) --dist loadgroup) $(if $(K),-k '$(K)')
 	$(if $(COVERAGE),$(BIN)/coverage report --skip-covered)
 
 test-real: $(READY) ## The tests against a real API server and a real Alluxio; Go, Java, Maven needed (K=expression, SEEDS=200)

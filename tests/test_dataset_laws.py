@@ -57,6 +57,9 @@ SHORTCUTS = {
 COUNTED = CountStatus(files=3, directories=1, bytes=42, completion_time=rfc3339(NOW - 900))
 MASTER = MasterStatus(cluster_id="cluster-1", start_time_ms=1_000)
 
+# All cases are decided once, in one process: ten seconds that four would each pay.
+pytestmark = pytest.mark.xdist_group("laws")
+
 
 def _refreshing(step: str, **mine: Any) -> DatasetStatus:
     """A Ready Dataset the refresh of which is at that step, with these values in it."""
