@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Dataset = Mapping[str, Any]
 
-_NOTHING = "-"
+NOTHING = "-"
 _HEADER = ["NAME", "PHASE", "FILES", "SIZE", "CACHED", "PROGRESS", "AGE"]
 #: Abnormal-true conditions say for machines what phase and Ready say for people.
 _FOR_MACHINES = (RECONCILING, STALLED)
@@ -27,15 +27,16 @@ _PHASE_STYLE = {Phase.READY: "bold green", Phase.FAILED: "bold red"}
 
 def read(dataset: Dataset) -> DatasetStatus:
     """Return the status with every text fit for a terminal: a tenant's words must not move somebody's cursor."""
-    return parse_status({"status": _printable(dataset.get("status"))})
+    return parse_status({"status": printable(dataset.get("status"))})
 
 
-def _printable(value: Any) -> Any:
+def printable(value: Any) -> Any:
+    """Return JSON with every letter that moves a cursor, or shows as nothing, turned into a space."""
     if isinstance(value, str):
         return "".join(letter if letter.isprintable() else " " for letter in value)
     if isinstance(value, dict):
-        return {key: _printable(item) for key, item in value.items()}
-    return [_printable(item) for item in value] if isinstance(value, list) else value
+        return {key: printable(item) for key, item in value.items()}
+    return [printable(item) for item in value] if isinstance(value, list) else value
 
 
 def duration(seconds: float) -> str:
@@ -60,9 +61,9 @@ def listing(datasets: Iterable[Dataset], now: float, *, wide: bool = False, name
     for dataset in sorted(datasets, key=_full_name):
         status, metadata = read(dataset), dataset["metadata"]
         row = [metadata.get("namespace", "")] if namespaces else []
-        row += [metadata["name"], status.phase or Phase.PENDING, *_numbers(status), progress(status) or _NOTHING]
-        row.append(_since(metadata.get("creationTimestamp"), now))
-        rows.append(row + ([message(status) or _NOTHING] if wide else []))
+        row += [metadata["name"], status.phase or Phase.PENDING, *_numbers(status), progress(status) or NOTHING]
+        row.append(since(metadata.get("creationTimestamp"), now))
+        rows.append(row + ([message(status) or NOTHING] if wide else []))
     return columns(rows)
 
 
@@ -71,15 +72,16 @@ def _full_name(dataset: Dataset) -> tuple[str, str]:
 
 
 def _numbers(status: DatasetStatus) -> list[str]:
-    files = _NOTHING if status.file_count is None else f"{status.file_count:,}"
-    size = _NOTHING if status.ufs_total_bytes is None else printable_bytes(status.ufs_total_bytes)
-    cached = f"{status.cache.cached_percentage}%" if status.cache.cached_percentage else _NOTHING
+    files = NOTHING if status.file_count is None else f"{status.file_count:,}"
+    size = NOTHING if status.ufs_total_bytes is None else printable_bytes(status.ufs_total_bytes)
+    cached = f"{status.cache.cached_percentage}%" if status.cache.cached_percentage else NOTHING
     return [files, size, cached]
 
 
-def _since(time: str | None, now: float) -> str:
+def since(time: str | None, now: float) -> str:
+    """Return how long ago a time of a status was, "-" where there is none."""
     then = epoch(time)
-    return _NOTHING if then is None else duration(now - then)
+    return NOTHING if then is None else duration(now - then)
 
 
 def message(status: DatasetStatus) -> str:
@@ -128,8 +130,8 @@ def describe(dataset: Dataset, now: float) -> list[str]:
         ("Master", f"{status.master.address} {status.master.version}".strip()),
         ("Volume", _volume(dataset, status)),
     ]
-    table = [["TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"], *_condition_rows(status, now)]
-    lines = columns([(f"{name}:", text) for name, text in summary if text not in ("", _NOTHING)])
+    table = [["TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"], *_condition_rows(status.conditions, now)]
+    lines = columns([(f"{name}:", text) for name, text in summary if text not in ("", NOTHING)])
     return [*lines, "Conditions:", *(f"  {line}" for line in columns(table))]
 
 
@@ -146,10 +148,10 @@ def _volume(dataset: Dataset, status: DatasetStatus) -> str:
     return f"claim {dataset['metadata'].get('namespace', '')}/{claim}" if claim else ""
 
 
-def _condition_rows(status: DatasetStatus, now: float) -> list[list[str]]:
+def _condition_rows(conditions: Iterable[Condition], now: float) -> list[list[str]]:
     return [
-        [item.type, item.status, item.reason, _since(item.last_transition_time, now), item.message]
-        for item in status.conditions
+        [item.type, item.status, item.reason, since(item.last_transition_time, now), item.message]
+        for item in conditions
     ]
 
 
@@ -158,7 +160,7 @@ def changes(before: Dataset, after: Dataset, now: float) -> list[str]:
     old, new = read(before), read(after)
     phase = new.phase or Phase.PENDING
     lines = [] if before and phase is (old.phase or Phase.PENDING) else [f"Phase {phase}"]
-    lines += [_condition_line(item) for item in new.conditions if _is_news(old, new, item)]
+    lines += [condition_line(item) for item in new.conditions if _is_news(old, new, item)]
     if (text := progress(new)) and text != progress(old):
         lines.append(text)
     return [f"{duration(elapsed(new, now)):>6}  {line}" for line in lines]
@@ -178,7 +180,8 @@ def _is_cause(item: Condition) -> bool:
     return item.type not in (*_FOR_MACHINES, READY)
 
 
-def _condition_line(condition: Condition) -> str:
+def condition_line(condition: Condition) -> str:
+    """Return a condition as one line of a log."""
     head = f"{condition.type}={condition.status} {condition.reason}".rstrip()
     return f"{head}: {condition.message}" if condition.message else head
 
@@ -191,18 +194,19 @@ def panel(dataset: Dataset, name: str, now: float) -> "RenderableType":
 
     status = read(dataset)
     phase, total = status.phase or Phase.PENDING, _total(status)
-    known = [text for text in _numbers(status)[:2] if text != _NOTHING]
+    known = [text for text in _numbers(status)[:2] if text != NOTHING]
     counts = f"{' files, '.join(known)}" if known else "not counted yet"
     facts = f"  {duration(elapsed(status, now))}  {progress(status) or counts}"
     grid = Table.grid()
     grid.add_row(Text.assemble((name, "bold"), "  ", (phase, _PHASE_STYLE.get(phase, "bold yellow")), facts))
     if phase in (Phase.LOADING_METADATA, Phase.SIZING):
         grid.add_row(ProgressBar(total or 1, min(status.progress.files, total), width=60, pulse=not total))
-    grid.add_row(_condition_table(status, now))
+    grid.add_row(condition_table(status.conditions, now))
     return grid
 
 
-def _condition_table(status: DatasetStatus, now: float) -> "Table":
+def condition_table(conditions: Iterable[Condition], now: float) -> "Table":
+    """Return the conditions as people read them, as a rich table."""
     from rich.table import Table
     from rich.text import Text
 
@@ -210,7 +214,7 @@ def _condition_table(status: DatasetStatus, now: float) -> "Table":
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in ("CONDITION", "STATUS", "REASON", "SINCE", "MESSAGE"):
         table.add_column(title, overflow="fold")
-    for type_, state, *rest in _condition_rows(status, now):
+    for type_, state, *rest in _condition_rows(conditions, now):
         if type_ not in _FOR_MACHINES:
             table.add_row(type_, Text(state, style.get(state, "yellow")), *map(Text, rest))
     return table
