@@ -4,7 +4,7 @@ import enum
 
 from pydantic import Field
 
-from controllers.api.databackup import DataBackupSpec
+from controllers.api.databackup import BackupSpec
 from controllers.api.dataset_status import Conditions
 from controllers.api.model import Count, Model, Time
 
@@ -47,7 +47,7 @@ class BackupTemplate(Model):
     """The backups that are made."""
 
     metadata: BackupMetadata = Field(default=BackupMetadata(), description="Labels and annotations of every backup.")
-    spec: DataBackupSpec = Field(description="Spec of every backup.")
+    spec: BackupSpec = Field(description="Spec of every backup.")
 
 
 class ScheduledDataBackupSpec(Model):
