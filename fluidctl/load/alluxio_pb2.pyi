@@ -18,6 +18,15 @@ class AuthenticationScheme(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SIMPLE: _ClassVar[AuthenticationScheme]
     CUSTOM: _ClassVar[AuthenticationScheme]
 
+class BackupState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    NO_BACKUP: _ClassVar[BackupState]
+    INITIATING: _ClassVar[BackupState]
+    TRANSITIONING: _ClassVar[BackupState]
+    RUNNING_BACKUP: _ClassVar[BackupState]
+    COMPLETED: _ClassVar[BackupState]
+    FAILED_BACKUP: _ClassVar[BackupState]
+
 class LoadMetadataType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     NEVER: _ClassVar[LoadMetadataType]
@@ -53,6 +62,12 @@ SUCCESS: SaslMessageType
 NOSASL: AuthenticationScheme
 SIMPLE: AuthenticationScheme
 CUSTOM: AuthenticationScheme
+NO_BACKUP: BackupState
+INITIATING: BackupState
+TRANSITIONING: BackupState
+RUNNING_BACKUP: BackupState
+COMPLETED: BackupState
+FAILED_BACKUP: BackupState
 NEVER: LoadMetadataType
 ONCE: LoadMetadataType
 ALWAYS: LoadMetadataType
@@ -125,6 +140,46 @@ class MasterInfo(_message.Message):
     webPort: int
     clusterId: str
     def __init__(self, leaderMasterAddress: _Optional[str] = ..., rpcPort: _Optional[int] = ..., safeMode: _Optional[bool] = ..., startTimeMs: _Optional[int] = ..., upTimeMs: _Optional[int] = ..., version: _Optional[str] = ..., webPort: _Optional[int] = ..., clusterId: _Optional[str] = ...) -> None: ...
+
+class BackupRequest(_message.Message):
+    __slots__ = ("options", "targetDirectory")
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    TARGETDIRECTORY_FIELD_NUMBER: _ClassVar[int]
+    options: BackupOptions
+    targetDirectory: str
+    def __init__(self, options: _Optional[_Union[BackupOptions, _Mapping]] = ..., targetDirectory: _Optional[str] = ...) -> None: ...
+
+class BackupOptions(_message.Message):
+    __slots__ = ("localFileSystem", "runAsync", "allowLeader")
+    LOCALFILESYSTEM_FIELD_NUMBER: _ClassVar[int]
+    RUNASYNC_FIELD_NUMBER: _ClassVar[int]
+    ALLOWLEADER_FIELD_NUMBER: _ClassVar[int]
+    localFileSystem: bool
+    runAsync: bool
+    allowLeader: bool
+    def __init__(self, localFileSystem: _Optional[bool] = ..., runAsync: _Optional[bool] = ..., allowLeader: _Optional[bool] = ...) -> None: ...
+
+class BackupStatusRequest(_message.Message):
+    __slots__ = ("backupId",)
+    BACKUPID_FIELD_NUMBER: _ClassVar[int]
+    backupId: str
+    def __init__(self, backupId: _Optional[str] = ...) -> None: ...
+
+class BackupStatus(_message.Message):
+    __slots__ = ("backupId", "backupState", "backupHost", "backupUri", "entryCount", "backupError")
+    BACKUPID_FIELD_NUMBER: _ClassVar[int]
+    BACKUPSTATE_FIELD_NUMBER: _ClassVar[int]
+    BACKUPHOST_FIELD_NUMBER: _ClassVar[int]
+    BACKUPURI_FIELD_NUMBER: _ClassVar[int]
+    ENTRYCOUNT_FIELD_NUMBER: _ClassVar[int]
+    BACKUPERROR_FIELD_NUMBER: _ClassVar[int]
+    backupId: str
+    backupState: BackupState
+    backupHost: str
+    backupUri: str
+    entryCount: int
+    backupError: bytes
+    def __init__(self, backupId: _Optional[str] = ..., backupState: _Optional[_Union[BackupState, str]] = ..., backupHost: _Optional[str] = ..., backupUri: _Optional[str] = ..., entryCount: _Optional[int] = ..., backupError: _Optional[bytes] = ...) -> None: ...
 
 class GetMetricsRequest(_message.Message):
     __slots__ = ()
@@ -334,3 +389,21 @@ class SyncFailure(_message.Message):
     exceptionType: bytes
     exceptionMessage: bytes
     def __init__(self, exceptionType: _Optional[bytes] = ..., exceptionMessage: _Optional[bytes] = ...) -> None: ...
+
+class JournalEntry(_message.Message):
+    __slots__ = ("inodeDirectory", "inodeFile")
+    INODEDIRECTORY_FIELD_NUMBER: _ClassVar[int]
+    INODEFILE_FIELD_NUMBER: _ClassVar[int]
+    inodeDirectory: InodeDirectoryEntry
+    inodeFile: InodeFileEntry
+    def __init__(self, inodeDirectory: _Optional[_Union[InodeDirectoryEntry, _Mapping]] = ..., inodeFile: _Optional[_Union[InodeFileEntry, _Mapping]] = ...) -> None: ...
+
+class InodeDirectoryEntry(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class InodeFileEntry(_message.Message):
+    __slots__ = ("length",)
+    LENGTH_FIELD_NUMBER: _ClassVar[int]
+    length: int
+    def __init__(self, length: _Optional[int] = ...) -> None: ...

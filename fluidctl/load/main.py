@@ -33,10 +33,10 @@ def main(argv: Sequence[str]) -> int:
         return int(error.code or 0)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     command = _command(options)
-    watch = Watch(command.step, _print_progress, time.monotonic, command.no_progress_seconds)
-    _on_signals(watch.terminate)
+    watch = Watch(command.step, print_progress, time.monotonic, command.no_progress_seconds)
+    on_signals(watch.terminate)
     result, code = run(command, Settings(command.masters, options.user, options.auth, options.connect_seconds), watch)
-    _report(result, code, Path(command.result_path))
+    report(result, code, Path(command.result_path))
     return code
 
 
@@ -78,7 +78,8 @@ def _failed(step: str, error: StepError | Halted, watch: Watch, client: Client |
     return result, error.code
 
 
-def _report(result: Result, code: Exit, path: Path) -> None:
+def report(result: Result, code: Exit, path: Path) -> None:
+    """Say how a step ended: to stdout, to the file where Kubernetes looks for it, a failure also to stderr."""
     text = result.to_json()
     print(text, flush=True)
     try:
@@ -89,11 +90,14 @@ def _report(result: Result, code: Exit, path: Path) -> None:
         print(f"fluidctl {result.step}: {result.message}", file=sys.stderr)
 
 
-def _print_progress(progress: Progress) -> None:
+def print_progress(progress: Progress) -> None:
+    """Write one line to stdout."""
     print(progress.to_json(), flush=True)
 
 
-def _on_signals(stop: Callable[[], None]) -> None:
+def on_signals(stop: Callable[[], None]) -> None:
+    """Call ``stop`` on SIGTERM and SIGINT."""
+
     def handle(number: int, frame: FrameType | None) -> None:
         stop()
 
@@ -125,11 +129,11 @@ def _command(options: argparse.Namespace) -> StepCommand:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fluidctl", allow_abbrev=False)
     parser.add_argument("step", choices=("load", "size"))
-    parser.add_argument("--master", action="append", required=True, metavar="HOST:PORT", type=_address)
+    parser.add_argument("--master", action="append", required=True, metavar="HOST:PORT", type=address)
     parser.add_argument("--path", required=True, help="in Alluxio; spelled as in controllers.api.command")
     parser.add_argument("--mount", action="append", default=[], type=_mount, metavar='["PATH", "URI"]')
-    parser.add_argument("--parallelism", type=_positive, default=StepCommand.parallelism, help="listings in flight")
-    parser.add_argument("--no-progress-seconds", type=_positive, default=StepCommand.no_progress_seconds)
+    parser.add_argument("--parallelism", type=positive, default=StepCommand.parallelism, help="listings in flight")
+    parser.add_argument("--no-progress-seconds", type=positive, default=StepCommand.no_progress_seconds)
     parser.add_argument("--directory", action="append", default=[], help="load only this one")
     parser.add_argument("--evidence", default="", help="what the load's result said")
     parser.add_argument("--accept-unverified", action="store_true")
@@ -142,11 +146,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--spill-path", default=SPILL_PATH)
     parser.add_argument("--user", default="root")
     parser.add_argument("--auth", choices=("auto", "simple", "nosasl"), default="auto")
-    parser.add_argument("--connect-seconds", type=_positive, default=60, help="how long to look for a leading master")
+    parser.add_argument("--connect-seconds", type=positive, default=60, help="how long to look for a leading master")
     return parser
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Read an option that is a number from 1 on."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
@@ -167,7 +172,8 @@ def _fraction(text: str) -> float:
     return value
 
 
-def _address(text: str) -> str:
+def address(text: str) -> str:
+    """Read a HOST:PORT."""
     host, colon, port = text.rpartition(":")
     if not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")

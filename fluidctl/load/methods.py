@@ -35,6 +35,10 @@ GET_SERVICE_VERSION = Method(
 GET_MASTER_INFO = Method(
     "/alluxio.grpc.meta.MetaMasterClientService/GetMasterInfo", pb.GetMasterInfoRequest, pb.GetMasterInfoResponse
 )
+BACKUP = Method("/alluxio.grpc.meta.MetaMasterClientService/Backup", pb.BackupRequest, pb.BackupStatus)
+GET_BACKUP_STATUS = Method(
+    "/alluxio.grpc.meta.MetaMasterClientService/GetBackupStatus", pb.BackupStatusRequest, pb.BackupStatus
+)
 GET_METRICS = Method(
     "/alluxio.grpc.metric.MetricsMasterClientService/GetMetrics", pb.GetMetricsRequest, pb.GetMetricsResponse
 )
