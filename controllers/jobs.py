@@ -1,11 +1,11 @@
-"""Builders of Jobs, from a Dataset to a manifest, and the names and labels by which a Job is found again. Pure."""
+"""Builders of Jobs and the names and labels by which a Job is found again. Pure."""
 
 import json
 from dataclasses import dataclass
 from typing import Any
 
 from controllers.api.command import RESULT_PATH, SPILL_PATH
-from controllers.api.dataset import DatasetSpec
+from controllers.api.dataset import DatasetSpec, PodTemplate
 from controllers.config import ControllerConfig
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -35,6 +35,21 @@ SELECTOR = f"{MANAGED_BY}={MANAGER}"
 CONTAINER = "step"
 
 
+#: User and group of the pods, and of the files that they share with the masters of an AlluxioRuntime.
+USER, GROUP = 65532, 65532
+
+
+@dataclass(frozen=True)
+class Attached:
+    """A claim, or some keys of a Secret, as a directory of the container."""
+
+    mount_path: str
+    claim: str = ""
+    secret: str = ""
+    keys: tuple[str, ...] = ()  # of the Secret; empty: all
+    read_only: bool = True
+
+
 @dataclass(frozen=True)
 class Container:
     """What runs in the pod. ``memory`` is request and limit; empty: the controller's setting for our own image."""
@@ -43,6 +58,9 @@ class Container:
     image: str
     memory: str = ""
     environment: tuple[tuple[str, str], ...] = ()
+    attached: tuple[Attached, ...] = ()
+    user: int = USER
+    group: int = GROUP
 
 
 def job_name(dataset: str, uid: str, step: str, run: int, attempt: int) -> str:
@@ -73,22 +91,50 @@ def step_job(
     path: str,
     config: ControllerConfig,
 ) -> dict[str, Any]:
-    """Return the suspended Job of one step. Admission alone unsuspends it.
-
-    ``backoffLimit: 0`` and ``restartPolicy: Never``: the Dataset's status is the one place where attempts are
-    counted. A pod that was evicted or drained (DisruptionTarget) is replaced by Kubernetes and costs no attempt.
-    """
+    """Return the suspended Job of one step of a Dataset."""
     labels = child_labels(dataset, uid) | {STEP: step, RUN: str(run), ATTEMPT: str(attempt), LOADER: loader}
+    return suspended_job(
+        namespace=namespace,
+        name=job_name(dataset, uid, step, run, attempt),
+        labels=labels,
+        masters=masters,
+        path=path,
+        owner=owner_reference(dataset, uid),
+        container=container,
+        template=spec.load.pod_template,
+        deadline=spec.load.active_deadline_seconds,
+        config=config,
+    )
+
+
+def suspended_job(
+    *,
+    namespace: str,
+    name: str,
+    labels: dict[str, str],
+    masters: tuple[str, ...],
+    path: str,
+    owner: dict[str, Any],
+    container: Container,
+    template: PodTemplate,
+    deadline: int | None,
+    config: ControllerConfig,
+) -> dict[str, Any]:
+    """Return a suspended Job of one pod with one container. Admission alone unsuspends it; ``deadline`` in seconds.
+
+    ``backoffLimit: 0`` and ``restartPolicy: Never``: the owner's status is the one place where attempts are counted. A
+    pod that was evicted or drained (DisruptionTarget) is replaced by Kubernetes and costs no attempt.
+    """
     where = {MASTERS: json.dumps(list(masters)), PATH: path}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": job_name(dataset, uid, step, run, attempt),
+            "name": name,
             "namespace": namespace,
             "labels": labels,
             "annotations": where,
-            "ownerReferences": [owner_reference(dataset, uid)],
+            "ownerReferences": [owner],
         },
         "spec": {
             "suspend": True,
@@ -98,18 +144,18 @@ def step_job(
             "podFailurePolicy": {
                 "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
             },
-            **_deadline(spec),
-            "template": _pod(labels, where, spec, container, config),
+            **({"activeDeadlineSeconds": deadline} if deadline else {}),
+            "template": _pod(labels, where, template, container, config),
         },
     }
 
 
-def owner_reference(dataset: str, uid: str) -> dict[str, Any]:
-    """Return the reference by which the garbage collector takes a child away with its Dataset."""
+def owner_reference(name: str, uid: str, kind: str = "Dataset") -> dict[str, Any]:
+    """Return the reference by which the garbage collector takes a child away with its owner."""
     return {
         "apiVersion": "data.fluid.io/v1alpha1",
-        "kind": "Dataset",
-        "name": dataset,
+        "kind": kind,
+        "name": name,
         "uid": uid,
         "controller": True,
         "blockOwnerDeletion": False,  # True would need the right to set finalizers
@@ -126,19 +172,13 @@ def masters_and_path(obj: dict[str, Any]) -> tuple[tuple[str, ...], str]:
     return masters, notes.get(PATH, "/")
 
 
-def _deadline(spec: DatasetSpec) -> dict[str, int]:
-    seconds = spec.load.active_deadline_seconds
-    return {"activeDeadlineSeconds": seconds} if seconds else {}
-
-
 def _pod(
     labels: dict[str, str],
     where: dict[str, str],
-    spec: DatasetSpec,
+    wanted: PodTemplate,
     container: Container,
     config: ControllerConfig,
 ) -> dict[str, Any]:
-    wanted = spec.load.pod_template
     pod: dict[str, Any] = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
@@ -146,15 +186,16 @@ def _pod(
         "terminationGracePeriodSeconds": 30,
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": 65532,
-            "runAsGroup": 65532,
-            "fsGroup": 65532,
+            "runAsUser": container.user,
+            "runAsGroup": container.group,
+            "fsGroup": container.group,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [_container(wanted.resources, container, config)],
         "volumes": [
             {"name": "spool", "emptyDir": {"sizeLimit": "2Gi"}},
             {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+            *(_volume(f"attached-{index}", each) for index, each in enumerate(container.attached)),
         ],
     }
     account = wanted.service_account_name or config.job_service_account
@@ -189,5 +230,21 @@ def _container(resources: dict[str, Any] | None, container: Container, config: C
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": [{"name": "spool", "mountPath": SPILL_PATH}, {"name": "tmp", "mountPath": "/tmp"}],
+        "volumeMounts": [
+            {"name": "spool", "mountPath": SPILL_PATH},
+            {"name": "tmp", "mountPath": "/tmp"},
+            *(
+                {"name": f"attached-{index}", "mountPath": each.mount_path, "readOnly": each.read_only}
+                for index, each in enumerate(container.attached)
+            ),
+        ],
     }
+
+
+def _volume(name: str, each: Attached) -> dict[str, Any]:
+    if each.claim:
+        return {"name": name, "persistentVolumeClaim": {"claimName": each.claim, "readOnly": each.read_only}}
+    secret: dict[str, Any] = {"secretName": each.secret, "defaultMode": 0o440}
+    if each.keys:
+        secret["items"] = [{"key": key, "path": key} for key in each.keys]
+    return {"name": name, "secret": secret}
