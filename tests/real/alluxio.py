@@ -20,8 +20,8 @@ from tests.real.process import Process, free_ports, run
 _MASTER = "alluxio.master.AlluxioMaster"
 _WORKER = "alluxio.worker.AlluxioWorker"
 _SHELLS = {"fs": "alluxio.cli.fs.FileSystemShell", "fsadmin": "alluxio.cli.fsadmin.FileSystemAdminShell"}
-# What Alluxio 2.9 needs on Java 17, for which it was not made.
-_JAVA = [
+#: What Alluxio 2.9 needs on Java 17, for which it was not made.
+JAVA = [
     *(
         f"--add-opens=java.base/{package}=ALL-UNNAMED"
         for package in ("java.lang", "java.util", "java.util.concurrent", "java.nio", "sun.nio.ch")
@@ -201,7 +201,7 @@ class Alluxio:
         if java is None:
             raise FileNotFoundError("java is not on the PATH")
         settings = [f"-D{name}={value}" for name, value in self._properties.items()]
-        return [java, f"-Xmx{heap}", *_JAVA, f"-Dfluidctl.log.level={level}", *settings, "-cp", self._classpath, main]
+        return [java, f"-Xmx{heap}", *JAVA, f"-Dfluidctl.log.level={level}", *settings, "-cp", self._classpath, main]
 
     def _run(self, main: str, name: str, heap: str) -> Process:
         command = self._java(main, heap, "INFO")

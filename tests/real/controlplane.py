@@ -35,6 +35,7 @@ _CONTROLLERS = (
     "persistentvolumeclaim-protection-controller",
     "pod-garbage-collector-controller",
     "clusterrole-aggregation-controller",
+    "statefulset-controller",
 )
 # Who wrote what, without the bodies.
 _AUDIT_POLICY = {

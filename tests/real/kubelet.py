@@ -32,8 +32,8 @@ class LoggingNode(ProcessNode):
 
     def _answer(self, call: Call) -> None:
         url = urlsplit(call.path)
-        _, _, namespace, pod, _ = url.path.split("/")
-        call.answer(200, [self.logs(namespace, pod, dict(parse_qsl(url.query)))])
+        _, _, namespace, pod, container = url.path.split("/")
+        call.answer(200, [self.logs(namespace, pod, {"container": container, **dict(parse_qsl(url.query))})])
 
 
 def _tls(file: Path) -> ssl.SSLContext:

@@ -27,7 +27,7 @@ _TOKEN_SECONDS = 86_400
 
 def missing_tools() -> list[str]:
     """Return what the real programs need to be built or to run, and is not on the PATH."""
-    needed = ["java", "mvn", "openssl", *(["go"] if binaries.needs_go() else [])]
+    needed = ["java", "mvn", "openssl", "bwrap", *(["go"] if binaries.needs_go() else [])]
     return [name for name in needed if shutil.which(name) is None]
 
 
