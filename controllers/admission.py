@@ -19,7 +19,7 @@ class Candidate:
     """One Job that has not ended, or a pod whose Job is gone while it still runs."""
 
     name: str  # "namespace/name"
-    dataset: str  # "namespace/name"
+    owner: str  # "namespace/name" of the Dataset, or "backup namespace/name"
     masters: frozenset[str]
     path: str
     since: float  # when it went to the end of the line: its creation, or when it gave its place away
@@ -71,7 +71,7 @@ class _Line:
         self.total = 0
 
     def add(self, job: Candidate) -> None:
-        self.total += 1
+        self.total += bool(job.masters)
         for master in job.masters:
             self._by_master.setdefault(master, {})[job.name] = job
 
@@ -93,16 +93,18 @@ def _hindrance(
     job: Candidate, running: _Line, ahead: _Line, per_master: int, everywhere: int
 ) -> tuple[str, Iterable[Candidate]]:
     """Return why the Job must wait, and whose end or idleness would help; ("", ()) where nothing is in its way."""
+    if not job.masters:  # it works at no Alluxio
+        return "", ()
     here = running.size(job.masters)
     if here >= per_master:
         return f"{here} of {per_master} loads are running at this Alluxio", running.at(job.masters)
     if everywhere and running.total >= everywhere:
         return f"{running.total} of {everywhere} loads are running in all", running.everywhere()
     if blocker := running.overlapping(job):
-        return f"{blocker.dataset} is at work on {blocker.path}, which overlaps {job.path}", (blocker,)
+        return f"{blocker.owner} is at work on {blocker.path}, which overlaps {job.path}", (blocker,)
     # Whoever waits for "/" would wait for ever, if younger ones below it went on and on.
     if older := ahead.overlapping(job):
-        return f"{older.dataset} waits longer for {older.path}, which overlaps {job.path}", ()
+        return f"{older.owner} waits longer for {older.path}, which overlaps {job.path}", ()
     return "", ()
 
 

@@ -10,14 +10,35 @@ from typing import Any
 
 from controllers.api.dataset import status_dict
 from controllers.api.times import rfc3339
-from controllers.dataset import Problem
-from controllers.decision import Child, CreateJob, CreateVolume, Decision, DeleteJob, DeleteVolume
-from controllers.jobs import DATASET_UID, PARKED, RELEASED
+from controllers.decision import (
+    Child,
+    Create,
+    CreateJob,
+    CreateVolume,
+    Decision,
+    Delete,
+    DeleteJob,
+    DeleteVolume,
+    Key,
+    Patch,
+    Problem,
+)
+from controllers.jobs import DATASET_UID, PARKED, RELEASED, SCHEDULE_UID
 from controllers.kube.client import Cluster
 from controllers.kube.errors import AlreadyExists, Conflict, Forbidden, Invalid, NotFound
-from controllers.kube.resources import DATASETS, JOBS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, Resource
-from controllers.observe import Stores
+from controllers.kube.resources import (
+    DATASETS,
+    JOBS,
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
+    RESOURCES,
+    SECRETS,
+    Resource,
+)
+from controllers.stores import Stores
 from controllers.volumes import CLAIM, VOLUME
+
+Obj = dict[str, Any]
 
 
 class Refused(Exception):
@@ -33,20 +54,30 @@ class Applier:
 
     def __init__(self, cluster: Cluster, stores: Stores, may_write: Callable[[], bool]) -> None:
         self._cluster, self._stores, self._may_write = cluster, stores, may_write
+        self._watched = stores.watched()
 
-    def apply(self, dataset: dict[str, Any], decision: Decision) -> None:
-        """Carry out a decision on this Dataset; raise KubeError, Refused or LostLease where that stops half way."""
+    def apply(self, obj: Obj, decision: Decision) -> None:
+        """Carry out a decision on this object; raise KubeError, Refused or LostLease where that stops half way."""
+        resource = RESOURCES[obj["kind"]]
         if decision.release:
-            self._finalizers(dataset, decision)
+            self._finalizers(resource, obj, decision)
             return
-        dataset = self._finalizers(dataset, decision)
-        written = self._status(dataset, decision)
+        obj = self._finalizers(resource, obj, decision)
+        written = self._status(resource, obj, decision)
         if written is None and decision.children:
-            self._still_current(dataset)
+            self._still_current(resource, obj)
         for child in decision.children:
-            self._child(dataset, child)
+            self._child(obj, child)
 
-    def delete_orphan(self, volume: dict[str, Any]) -> bool:
+    def exists(self, key: Key) -> bool:
+        """Whether the API server knows the object: a selector, or a cache that is behind, may hide it."""
+        try:
+            self._cluster.get(RESOURCES[key.kind], key.namespace, key.name)
+        except NotFound:
+            return False
+        return True
+
+    def delete_orphan(self, volume: Obj) -> bool:
         """Delete a PV and its claim, if the Dataset that they are labelled with does not exist; return whether so.
 
         The API server is asked, not the cache: a selector, or a cache that is behind, may hide the Dataset.
@@ -68,76 +99,77 @@ class Applier:
         except NotFound:
             return False
 
-    def release(self, job: dict[str, Any], now: float) -> None:
+    def release(self, job: Obj, now: float) -> None:
         """Unsuspend a Job, in the version that was seen, and note when that was done first."""
         known = (job["metadata"].get("annotations") or {}).get(RELEASED)
         self._turn(job, {RELEASED: known or rfc3339(now)}, suspend=False)
 
-    def park(self, job: dict[str, Any], now: float) -> None:
+    def park(self, job: Obj, now: float) -> None:
         """Suspend a Job whose pod does not start, and send it to the end of the line."""
         self._turn(job, {PARKED: rfc3339(now)}, suspend=True)
 
-    def _turn(self, job: dict[str, Any], notes: dict[str, str], *, suspend: bool) -> None:
+    def _turn(self, job: Obj, notes: dict[str, str], *, suspend: bool) -> None:
         self._guard()
         meta = job["metadata"]
         about = {"resourceVersion": meta["resourceVersion"], "annotations": notes}
         body = {"metadata": about, "spec": {"suspend": suspend}}
         self._stores.jobs.observe_write(self._cluster.merge_patch(JOBS, meta["namespace"], meta["name"], body))
 
-    def _finalizers(self, dataset: dict[str, Any], decision: Decision) -> dict[str, Any]:
+    def _finalizers(self, resource: Resource, obj: Obj, decision: Decision) -> Obj:
         if decision.finalizers is None:
-            return dataset
+            return obj
         self._guard()
-        meta = dataset["metadata"]
+        meta = obj["metadata"]
         names = list(decision.finalizers.finalizers)
         body = {"metadata": {"resourceVersion": meta["resourceVersion"], "finalizers": names}}
-        written = self._cluster.merge_patch(DATASETS, meta["namespace"], meta["name"], body)
+        written = self._cluster.merge_patch(resource, meta["namespace"], meta["name"], body)
         # The last finalizer gone, the object is too: the watch says so, and a ghost must not stay in the store.
         if not decision.release:
-            self._stores.datasets.observe_write(written)
+            self._seen(resource, written)
         return written
 
-    def _status(self, dataset: dict[str, Any], decision: Decision) -> dict[str, Any] | None:
+    def _status(self, resource: Resource, obj: Obj, decision: Decision) -> Obj | None:
         if decision.status is None:
             return None
         status = status_dict(decision.status)
-        if status == dataset.get("status"):
+        if status == obj.get("status"):
             return None
         self._guard()
-        written = self._cluster.replace_status(DATASETS, {**dataset, "status": status})
-        self._stores.datasets.observe_write(written)
+        written = self._cluster.replace_status(resource, {**obj, "status": status})
+        self._seen(resource, written)
         return written
 
-    def _still_current(self, dataset: dict[str, Any]) -> None:
-        """Raise Conflict where the cached Dataset is an old one: what was done long ago must not be done again.
+    def _still_current(self, resource: Resource, obj: Obj) -> None:
+        """Raise Conflict where the cached object is an old one: what was done long ago must not be done again.
 
         A status write would have found out by its resourceVersion; where the status did not change, this look-up does.
         """
-        meta = dataset["metadata"]
-        found = self._cluster.get(DATASETS, meta["namespace"], meta["name"])["metadata"]
+        meta = obj["metadata"]
+        found = self._cluster.get(resource, meta["namespace"], meta["name"])["metadata"]
         if (found["uid"], found["resourceVersion"]) != (meta["uid"], meta["resourceVersion"]):
-            raise Conflict(
-                409, "Conflict", f"dataset {meta['namespace']}/{meta['name']}: the cache is behind; read again"
-            )
+            text = f"{resource.kind} {meta['namespace']}/{meta['name']}: the cache is behind; read again"
+            raise Conflict(409, "Conflict", text)
 
-    def _child(self, dataset: dict[str, Any], child: Child) -> None:
+    def _child(self, obj: Obj, child: Child) -> None:
         self._guard()
-        namespace = dataset["metadata"]["namespace"]
+        namespace = obj["metadata"]["namespace"]
         try:
             match child:
-                case CreateJob(body):
-                    self._create_job(dataset, body)
                 case CreateVolume(kind, body):
-                    self._create_volume(dataset, kind, body)
+                    self._create_volume(obj, kind, body)
+                case CreateJob(body):
+                    self._create(obj, JOBS, body)
+                case Create(kind, body):
+                    self._create(obj, RESOURCES[kind], body)
+                case Patch(kind, name, uid, body):
+                    self._patch(obj, RESOURCES[kind], name, uid, body)
                 case DeleteJob(name, uid):
                     self._delete(JOBS, namespace, name, uid)
-                case DeleteVolume(kind, name, uid) if kind == VOLUME:
-                    self._delete(PERSISTENTVOLUMES, "", name, uid)
-                case DeleteVolume(_, name, uid):
-                    self._delete(PERSISTENTVOLUMECLAIMS, namespace, name, uid)
+                case DeleteVolume(kind, name, uid) | Delete(kind, name, uid):
+                    self._delete(RESOURCES[kind], namespace if RESOURCES[kind].namespaced else "", name, uid)
         except Forbidden as error:
-            if not error.namespace_terminating:
-                raise Refused(Problem("Forbidden", error.message)) from error
+            reason = "NamespaceTerminating" if error.namespace_terminating else "Forbidden"
+            raise Refused(Problem(reason, error.message)) from error
         except Invalid as error:
             raise Refused(Problem("Refused", error.message)) from error
 
@@ -146,32 +178,39 @@ class Applier:
         with contextlib.suppress(NotFound):  # gone is what was wanted
             self._cluster.delete(resource, namespace, name, uid=uid)
 
-    def _create_job(self, dataset: dict[str, Any], body: dict[str, Any]) -> None:
-        namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
+    def _create(self, owner: Obj, resource: Resource, body: Obj) -> None:
+        namespace, name = owner["metadata"]["namespace"], body["metadata"]["name"]
         try:
-            made = self._cluster.create(JOBS, namespace, body)
+            made = self._cluster.create(resource, namespace, body)
         except AlreadyExists:
-            made = self._cluster.get(JOBS, namespace, name)
-            owners = {owner.get("uid") for owner in made["metadata"].get("ownerReferences", ())}
-            if dataset["metadata"]["uid"] not in owners:
-                text = f"a Job {name} exists that is not ours; it is left alone: delete it, or rename the Dataset"
-                raise Refused(Problem("JobConflict", text)) from None
-        self._stores.jobs.observe_write(made)
+            if resource == SECRETS:  # which we may not read; its name is that of the owner's, and so are its readers
+                return
+            made = self._cluster.get(resource, namespace, name)
+            _must_own(owner, resource.kind, made)
+        self._seen(resource, made)
 
-    def _create_volume(self, dataset: dict[str, Any], kind: str, body: dict[str, Any]) -> None:
-        resource = PERSISTENTVOLUMES if kind == VOLUME else PERSISTENTVOLUMECLAIMS
-        store = self._stores.volumes if kind == VOLUME else self._stores.claims
+    def _patch(self, owner: Obj, resource: Resource, name: str, uid: str, body: Obj) -> None:
+        namespace = owner["metadata"]["namespace"]
+        found = self._cluster.get(resource, namespace, name)
+        _must_own(owner, resource.kind, found)
+        meta = found["metadata"]
+        if uid not in ("", meta["uid"]):
+            raise Conflict(409, "Conflict", f"{resource.kind} {namespace}/{name} is another one now; read again")
+        exactly = {**body.get("metadata", {}), "resourceVersion": meta["resourceVersion"]}
+        self._seen(resource, self._cluster.merge_patch(resource, namespace, name, {**body, "metadata": exactly}))
+
+    def _create_volume(self, dataset: Obj, kind: str, body: Obj) -> None:
         namespace, name = body["metadata"].get("namespace", ""), body["metadata"]["name"]
         if kind == VOLUME:
             self._no_other_claim(dataset, body["spec"]["claimRef"])
         try:
-            made = self._cluster.create(resource, namespace, body)
+            made = self._cluster.create(RESOURCES[kind], namespace, body)
         except AlreadyExists:
-            made = self._cluster.get(resource, namespace, name)
+            made = self._cluster.get(RESOURCES[kind], namespace, name)
             _must_be_ours(dataset, kind, made)
-        store.observe_write(made)
+        self._seen(RESOURCES[kind], made)
 
-    def _no_other_claim(self, dataset: dict[str, Any], claim: dict[str, Any]) -> None:
+    def _no_other_claim(self, dataset: Obj, claim: Obj) -> None:
         """Raise Refused where somebody else has the claim's name: Kubernetes would bind our volume to that claim.
 
         The cache holds claims of ours alone, so the API server is asked.
@@ -180,17 +219,32 @@ class Applier:
             found = self._cluster.get(PERSISTENTVOLUMECLAIMS, claim["namespace"], claim["name"])
             _must_be_ours(dataset, CLAIM, found)
 
+    def _seen(self, resource: Resource, written: Obj) -> None:
+        if resource in self._watched:
+            self._watched[resource].observe_write(written)
+
     def _guard(self) -> None:
         if not self._may_write():
             raise LostLease
 
 
-def _must_be_ours(dataset: dict[str, Any], kind: str, found: dict[str, Any]) -> None:
+def _must_be_ours(dataset: Obj, kind: str, found: Obj) -> None:
+    if (found["metadata"].get("labels") or {}).get(DATASET_UID) != dataset["metadata"]["uid"]:
+        raise _conflict(dataset, kind, found)
+
+
+def _must_own(owner: Obj, kind: str, found: Obj) -> None:
+    """A backup outlives its schedule, so that the schedule owns it by its label alone. Everything owns itself."""
     meta = found["metadata"]
-    if meta.get("labels", {}).get(DATASET_UID) != dataset["metadata"]["uid"]:
-        reason = "VolumeConflict" if kind == VOLUME else "ClaimConflict"
-        text = f"a {kind} {meta['name']} exists that is not ours; it is left alone: delete it, or rename the Dataset"
-        raise Refused(Problem(reason, text))
+    owners = {ref.get("uid") for ref in meta.get("ownerReferences") or ()}
+    if owner["metadata"]["uid"] not in owners | {meta["uid"], (meta.get("labels") or {}).get(SCHEDULE_UID)}:
+        raise _conflict(owner, kind, found)
+
+
+def _conflict(owner: Obj, kind: str, found: Obj) -> Refused:
+    name, reason = found["metadata"]["name"], {VOLUME: "VolumeConflict", CLAIM: "ClaimConflict"}.get(kind)
+    text = f"a {kind} {name} exists that is not ours; it is left alone: delete it, or rename the {owner['kind']}"
+    return Refused(Problem(reason or f"{kind}Conflict", text))
 
 
 class LostLease(Exception):

@@ -75,7 +75,8 @@ class SetFinalizers:
 class Create:
     """Create this object in the namespace of its owner; one of that name which the owner has already is as good.
 
-    ``body`` has the owner reference. Of a Secret, which nobody here may read, one that exists is taken for ours.
+    ``body`` has the owner reference, or the label SCHEDULE_UID. Of a Secret, which nobody here may read, one that
+    exists is taken for ours.
     """
 
     kind: str
@@ -84,7 +85,7 @@ class Create:
 
 @dataclass(frozen=True)
 class Patch:
-    """Merge this into exactly this object (RFC 7386)."""
+    """Merge this into exactly this object (RFC 7386). ``uid`` "": into the one of that name, if the owner has it."""
 
     kind: str
     name: str
@@ -111,6 +112,14 @@ class Event:
     type: str
     reason: str
     action: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What the API server refused the last time; shown until it no longer refuses."""
+
+    reason: str
     message: str
 
 

@@ -1,13 +1,17 @@
-"""Tells the pollers whom to follow for each Dataset: its masters always, its pod's log while a Job runs.
+"""Tells the pollers whom to follow for each Dataset, and the metrics what became of an object of any kind.
+
+Followed are its masters always, its pod's log while a Job runs.
 
 Called at every pass; both pollers take the same registration again without effect.
 """
 
 from controllers.api.dataset import DatasetStatus
+from controllers.api.model import Model
 from controllers.api.times import epoch
 from controllers.dataset import JobState, Observed
 from controllers.dataset_metrics import DatasetMetrics
 from controllers.decision import Key
+from controllers.kube.resources import DATASETS
 from controllers.masters import MasterPoller
 from controllers.progress import ProgressReader
 
@@ -32,13 +36,19 @@ class Pollers:
             self._progress.register((key.namespace, key.name), running.pod, address)
 
     def forget(self, key: Key) -> None:
-        """Drop everything of a Dataset that is gone, its series too."""
+        """Drop everything of an object that is gone, its series too."""
+        if key.kind != DATASETS.kind:
+            return
         self._masters.unregister(key)
         self._progress.unregister((key.namespace, key.name))
         self._metrics.gone(key.namespace, key.name)
 
-    def decided(self, key: Key, old: DatasetStatus, new: DatasetStatus) -> None:
+    def decided(self, key: Key, old: Model, new: Model) -> None:
         """Show the new status, and count what ended between the two."""
+        if isinstance(old, DatasetStatus) and isinstance(new, DatasetStatus):
+            self._dataset(key, old, new)
+
+    def _dataset(self, key: Key, old: DatasetStatus, new: DatasetStatus) -> None:
         self._metrics.seen(key.namespace, key.name, new)
         if old.run.number != new.run.number:
             return

@@ -30,16 +30,17 @@ from controllers.kube.errors import NotFound
 from controllers.kube.events import EventRecorder
 from controllers.kube.lease import LeaderElector
 from controllers.kube.reflector import Reflector
-from controllers.kube.resources import DATASETS
+from controllers.kube.resources import ALLUXIORUNTIMES, DATABACKUPS, DATASETS, SCHEDULEDDATABACKUPS
 from controllers.master_http import DirectTransport, HttpTransport, ServiceProxyTransport
 from controllers.master_snapshot import ClusterAddress
 from controllers.masters import MasterPoller
 from controllers.metrics import Metrics
-from controllers.observe import Observer, Stores
+from controllers.observe import Observer
 from controllers.progress import ProgressReader
 from controllers.reconciler import Reconciler
+from controllers.stores import Stores
 from controllers.worker import Workers
-from workqueue import Lane, SystemClock, WorkQueue
+from workqueue import SystemClock, WorkQueue
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ SILENT_SECONDS = 900.0
 
 
 class CrdsMissingError(Exception):
-    """The cluster does not know Datasets."""
+    """The cluster does not know one of our kinds; ``str()`` says which, and what to do."""
 
 
 class SyncError(Exception):
@@ -91,7 +92,8 @@ class Controller:
         self._informers: dict[str, Reflector] = {}
         self._stop_informers = threading.Event()
         self._stop_election = threading.Event()
-        watches = 4 * max(1, len(config.namespaces)) + 1
+        self._stores = Stores.of(config.namespaces)
+        watches = len(self._stores.watched()) * max(1, len(config.namespaces))
         self._cluster = Cluster.connect(
             config.kubeconfig or None,
             config.context or None,
@@ -99,7 +101,7 @@ class Controller:
             user_agent="fluidctl-controller",
             observe=self._metrics.request,
         )
-        self._stores = Stores.of(config.namespaces)
+        self._wakes = Wakes(self._stores, lambda key, lane: self._queue.add(key, lane), config.only)
         counters = self._metrics.queue("dataset")
         self._queue: WorkQueue[Key] = WorkQueue(
             slow_limit=max(1, config.workers // 2), clock=self._clock, metrics=counters
@@ -129,8 +131,7 @@ class Controller:
         """Bring everything up; return when this process leads, or stands by to lead."""
         self._serve()
         self._check_cluster()
-        wakes = Wakes(self._stores, self._queue.add, self._config.only)
-        parts = (self._cluster, self._stores, wakes, self._config, self._metrics)
+        parts = (self._cluster, self._stores, self._wakes, self._config, self._metrics)
         for name, reflector in reflectors(*parts, self._clock, self._rng):
             self._informers[name] = reflector
             self._thread(f"informer-{name}", partial(reflector.run, self._stop_informers))
@@ -160,12 +161,17 @@ class Controller:
             server.start()
 
     def _check_cluster(self) -> None:
-        try:
-            for namespace in self._config.namespaces or (None,):
-                self._cluster.list_page(DATASETS, namespace, self._config.selector, limit=1)
-        except NotFound as error:
-            text = f"the cluster {self._cluster.host} does not know the kind Dataset: install the CRDs first"
-            raise CrdsMissingError(text) from error
+        missing = []
+        for resource in (DATASETS, ALLUXIORUNTIMES, DATABACKUPS, SCHEDULEDDATABACKUPS):
+            try:
+                for namespace in self._config.namespaces or (None,):
+                    selector = self._config.selector if resource == DATASETS else ""
+                    self._cluster.list_page(resource, namespace, selector, limit=1)
+            except NotFound:
+                missing.append(resource.kind)
+        if missing:
+            kinds = f"the kind {missing[0]}" if len(missing) == 1 else f"the kinds {', '.join(missing)}"
+            raise CrdsMissingError(f"the cluster {self._cluster.host} does not know {kinds}: install the CRDs first")
 
     def _wait_for_caches(self) -> None:
         deadline = self._clock.monotonic() + SYNC_SECONDS
@@ -197,8 +203,7 @@ class Controller:
 
     def _resync(self) -> None:
         while not self._stop.wait(self._config.resync_seconds * (0.9 + 0.2 * self._rng.random())):
-            for namespace, name in self._stores.datasets.keys():  # noqa: SIM118 a Store is no mapping
-                self._queue.add(Key("Dataset", namespace, name), Lane.BULK)
+            self._wakes.everything()
 
     # --- stop -------------------------------------------------------------------------------------------------------
 
@@ -241,6 +246,7 @@ class Controller:
         return self._config.lease_namespace or own
 
     def _make_reconciler(self) -> Reconciler:
+        follower = Pollers(self._masters, self._progress, self._metrics.datasets)
         observer = Observer(
             self._stores,
             self._cluster,
@@ -249,16 +255,19 @@ class Controller:
             snapshot=self._masters.shown,
             progress=self._progress.sample,
             line=lambda job: self._reconciler.line(job),
+            follow=follower.follow,
         )
         return Reconciler(
             self._stores,
-            observer,
+            (observer,),
             Applier(self._cluster, self._stores, self._may_write),
-            follower=Pollers(self._masters, self._progress, self._metrics.datasets),
+            now=self._clock.now,
+            follower=follower,
             enqueue=self._enqueue,
             send_event=self._send_event,
             per_master=self._config.loads_per_master,
             everywhere=self._config.global_loads,
+            selected=bool(self._config.selector),
         )
 
     def _transport(self) -> HttpTransport:

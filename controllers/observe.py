@@ -5,10 +5,10 @@ deleted, and why Kubernetes makes no pod for a Job that was released a while ago
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from dataclasses import replace
+from typing import Any
 
-from controllers.admission import PATIENCE_SECONDS, Candidate
+from controllers.api.conditions import READY, REFRESHING
 from controllers.api.dataset import (
     DatasetSpec,
     DatasetStatus,
@@ -19,72 +19,43 @@ from controllers.api.dataset import (
 )
 from controllers.api.model import TEXT_LENGTH
 from controllers.api.runs import inputs_hash
-from controllers.api.times import epoch
 from controllers.api.validation import Limits, validate
 from controllers.config import ControllerConfig
 from controllers.dataset import (
-    FINALIZER,
     JobState,
     JobView,
     MasterView,
     Meta,
     Observed,
-    Problem,
     ProgressSample,
     VolumeView,
+    decide,
 )
 from controllers.dataset.seen import REFRESH_ANNOTATION, RETRY_ANNOTATION
 from controllers.dataset.volume import view
-from controllers.decision import Key
-from controllers.jobs import DATASET_UID, PARKED, masters_and_path
-from controllers.jobview import has_ended, job_view, pods_of, runs
+from controllers.decision import Decision, Key, Problem
+from controllers.jobview import job_view, pods_of, runs
 from controllers.kube.client import Cluster
 from controllers.kube.errors import KubeError
-from controllers.kube.resources import EVENTS, PODS
+from controllers.kube.resources import DATASETS, EVENTS, PODS
 from controllers.kube.store import Store
 from controllers.master_snapshot import ClusterAddress, MasterSnapshot, cache_status
 from controllers.progress import Sample
+from controllers.stores import Stores, key_of
+from controllers.turns import is_ours
 from controllers.volumes import csi_source, persistent_volume, persistent_volume_claim, volume_name
-
-__all__ = ["FINALIZER", "Observer", "Stores", "by_dataset_uid"]
 
 #: A Job that was released so many seconds ago and still has no pod: ask the events why.
 NO_POD_SECONDS = 5.0
 
 
-def by_dataset_uid(obj: dict[str, Any]) -> tuple[str, ...]:
-    """Index children by the uid of their Dataset."""
-    uid = obj["metadata"].get("labels", {}).get(DATASET_UID)
-    return (uid,) if uid else ()
-
-
-def _children(namespaces: tuple[str, ...] = ()) -> Store:
-    return Store({"dataset": by_dataset_uid}, namespaces)
-
-
-@dataclass(frozen=True)
-class Stores:
-    """What the informers fill. Children are indexed by the uid of their Dataset (index "dataset")."""
-
-    datasets: Store
-    jobs: Store
-    pods: Store
-    volumes: Store
-    claims: Store
-
-    @classmethod
-    def of(cls, namespaces: tuple[str, ...]) -> Self:
-        """Return empty stores for these namespaces, or for all where there are none."""
-        datasets = Store({"uid": lambda obj: (obj["metadata"]["uid"],)}, namespaces)
-        return cls(datasets, _children(namespaces), _children(namespaces), _children(), _children(namespaces))
-
-    def synced(self) -> bool:
-        """Return whether every store has its first list."""
-        return all(store.synced.is_set() for store in (self.datasets, self.jobs, self.pods, self.volumes, self.claims))
-
-
 class Observer:
-    """Reads everything about one Dataset. Safe for many threads: it holds no state of its own."""
+    """Reads everything about one Dataset. Safe for many threads: it holds no state of its own.
+
+    ``follow`` is told what was seen, so that the pollers read what this Dataset needs.
+    """
+
+    resource, logged = DATASETS, (READY, REFRESHING)
 
     def __init__(
         self,
@@ -96,10 +67,18 @@ class Observer:
         snapshot: Callable[[ClusterAddress], MasterSnapshot | None],
         progress: Callable[[tuple[str, str]], Sample | None],
         line: Callable[[str], str],
+        follow: Callable[[Key, Observed], None],
     ) -> None:
-        self._stores, self._cluster, self._config, self.now = stores, cluster, config, now
-        self._snapshot, self._progress, self._place = snapshot, progress, line
+        self._stores, self._cluster, self._config, self._now = stores, cluster, config, now
+        self._snapshot, self._progress, self._place, self._follow = snapshot, progress, line, follow
+        self.store = stores.datasets
         self._limits = Limits(allow_local_ufs=config.allow_local_ufs, allowed_masters=config.allowed_masters)
+
+    def decide(self, obj: dict[str, Any], problem: Problem | None) -> tuple[DatasetStatus, Decision]:
+        """See ``reconciler.Handler``."""
+        seen = self.dataset(obj, problem)
+        self._follow(key_of(obj), seen)
+        return seen.status, decide(seen)
 
     def dataset(self, obj: dict[str, Any], problem: Problem | None) -> Observed:
         """Return what is known of this Dataset now; ``problem`` is what the API server last refused."""
@@ -108,13 +87,13 @@ class Observer:
         status = parse_status(obj)
         masters, path = address_of(spec)
         pods = _own(self._stores.pods, meta)
-        raw_jobs = [job for job in _own(self._stores.jobs, meta) if _is_ours(job)]
+        raw_jobs = [job for job in _own(self._stores.jobs, meta) if is_ours(job)]
         jobs = tuple(job_view(job, pods_of(job, pods)) for job in raw_jobs)
         volume, claim = self._volumes(meta, spec, masters, path)
         address = cluster_address(spec, meta.namespace if self._cluster.in_cluster else "")
         sample = self._progress((meta.namespace, meta.name))
         return Observed(
-            now=self.now(),
+            now=self._now(),
             meta=meta,
             config=self._config,
             status=status,
@@ -135,19 +114,6 @@ class Observer:
             line=self._line(meta.namespace, jobs),
             problem=problem,
         )
-
-    def candidates(self) -> list[Candidate]:
-        """Return every Job that has not ended, and every pod that still runs although its Job has ended or is gone.
-
-        It is asked at every event of a Job, so it looks at no more than it must.
-        """
-        running = {uid: pod for pod in self._stores.pods.items() if runs(pod) for uid in _owners(pod)}
-        found, now = [], self.now()
-        for job in self._stores.jobs.items():
-            pod = running.pop(job["metadata"]["uid"], None)
-            if pod or _is_in_line(job):
-                found.append(_candidate(job, pod, now))
-        return found + [_candidate(pod, pod, now) for pod in running.values()]
 
     def _spec(self, obj: dict[str, Any]) -> tuple[DatasetSpec | None, Problem | None]:
         try:
@@ -193,7 +159,7 @@ class Observer:
 
     def _explained(self, namespace: str, job: JobView) -> JobView:
         """Add why there is no pod, which Kubernetes says in an event of the Job alone (quota, admission)."""
-        if job.state is not JobState.STARTING or job.pod or self.now() - (job.started or 0) < NO_POD_SECONDS:
+        if job.state is not JobState.STARTING or job.pod or self._now() - (job.started or 0) < NO_POD_SECONDS:
             return job
         field_selector = f"regarding.uid={job.uid},type=Warning"
         try:
@@ -222,11 +188,6 @@ def address_of(spec: DatasetSpec | None) -> tuple[tuple[str, ...], str]:
     return spec.alluxio.masters, spec.dataset_path
 
 
-def key_of(obj: dict[str, Any]) -> Key:
-    """Return the queue's key of a Dataset."""
-    return Key("Dataset", obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
-
-
 def _meta(obj: dict[str, Any]) -> Meta:
     meta = obj["metadata"]
     notes = meta.get("annotations") or {}
@@ -239,40 +200,6 @@ def _meta(obj: dict[str, Any]) -> Meta:
         finalizers=tuple(meta.get("finalizers") or ()),
         retry=notes.get(RETRY_ANNOTATION, "")[:TEXT_LENGTH],  # they are copied into the status
         refresh=notes.get(REFRESH_ANNOTATION, "")[:TEXT_LENGTH],
-    )
-
-
-def _owners(obj: dict[str, Any]) -> list[str]:
-    return [owner.get("uid", "") for owner in obj["metadata"].get("ownerReferences", ())]
-
-
-def _is_ours(job: dict[str, Any]) -> bool:
-    """Whether the Dataset that the labels name owns the Job: a copy of its manifest has the labels, too."""
-    return job["metadata"].get("labels", {}).get(DATASET_UID) in _owners(job)
-
-
-def _is_in_line(job: dict[str, Any]) -> bool:
-    """Whether a Job without a running pod may get one: not where anybody's finalizer holds it when it is deleted."""
-    over = has_ended(job) or "deletionTimestamp" in job["metadata"]
-    return not over and (_is_ours(job) or not job["spec"].get("suspend"))
-
-
-def _candidate(obj: dict[str, Any], pod: dict[str, Any] | None, now: float) -> Candidate:
-    """Return a Job, or a pod whose Job is gone, as admission sees it; ``pod`` is its pod that has not ended."""
-    meta = obj["metadata"]
-    masters, path = masters_and_path(obj)
-    suspended = obj["spec"].get("suspend", False)
-    starting = not suspended and (pod is None or pod.get("status", {}).get("phase") == "Pending")
-    begun = epoch((pod or {}).get("metadata", {}).get("creationTimestamp") or obj.get("status", {}).get("startTime"))
-    return Candidate(
-        name=f"{meta['namespace']}/{meta['name']}",
-        dataset=f"{meta['namespace']}/{meta.get('labels', {}).get('data.fluid.io/dataset', '')}",
-        masters=frozenset(master.lower() for master in masters),  # as host names are compared
-        path=path,
-        since=epoch((meta.get("annotations") or {}).get(PARKED)) or epoch(meta.get("creationTimestamp")) or 0.0,
-        released=bool(pod) or not suspended,
-        starting=starting,
-        idle=starting and begun is not None and now - begun > PATIENCE_SECONDS,
     )
 
 

@@ -13,9 +13,8 @@ Predicate = Callable[[Obj], bool]
 CRDS = resources.CUSTOMRESOURCEDEFINITIONS
 NODES = Resource("", "v1", "nodes", "Node", namespaced=False)
 BINDINGS = Resource("", "v1", "bindings", "Binding")
-_VOLUMES = (resources.PERSISTENTVOLUMES, resources.PERSISTENTVOLUMECLAIMS)
-_WORK = (resources.NAMESPACES, resources.PODS, resources.JOBS, resources.LEASES, resources.EVENTS)
-_KINDS = (*_WORK, *_VOLUMES, CRDS, NODES, BINDINGS, Resource("", "v1", "configmaps", "ConfigMap"))
+_OURS = [kind for kind in resources.RESOURCES.values() if kind.group != resources.DATASETS.group]
+_KINDS = (*_OURS, resources.NAMESPACES, resources.LEASES, resources.EVENTS, CRDS, NODES, BINDINGS)
 #: By the text that stands for a resource in messages and in this package: "pods", "jobs.batch".
 BUILTIN = {str(kind): kind for kind in _KINDS}
 _TERM = re.compile(r"([\w./-]+)==?([\w.:/-]*)")

@@ -34,8 +34,9 @@ from controllers.jobs import LOADER, SELECTOR, STEP, job_name, masters_and_path
 from controllers.kube import errors
 from controllers.kube.resources import DATASETS, JOBS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, Resource
 from controllers.master_snapshot import ClusterAddress, MasterSnapshot, Reason, worth_showing
-from controllers.observe import Observer, Stores
+from controllers.observe import Observer
 from controllers.reconciler import Reconciler
+from controllers.stores import Stores
 from controllers.volumes import volume_name
 from devcluster import kinds
 from devcluster.jobs import Controllers
@@ -201,21 +202,20 @@ class Process:
         self.polled: dict[ClusterAddress, MasterSnapshot] = {}
         self.followed: dict[Key, ClusterAddress] = {}
         self.stores = Stores.of(())
-        by_name = (self.stores.datasets, self.stores.jobs, self.stores.pods, self.stores.volumes, self.stores.claims)
-        self._store = dict(zip(WATCHED, by_name, strict=True))
+        self._store = self.stores.watched()
         self.cursor = dict.fromkeys(WATCHED, 0)
-        wakes = Wakes(self.stores, lambda key, lane: self.add(key))
-        on_change = (wakes.dataset, wakes.job, wakes.pod, wakes.volume, wakes.child)
-        self._on_change = dict(zip(WATCHED, on_change, strict=True))
+        self._on_change = Wakes(self.stores, lambda key, lane: self.add(key)).rows
         api: Any = Api(world, self)
         self._config = ControllerConfig(loads_per_master=PER_MASTER)
         observer = Observer(
             self.stores, api, self._config, now=lambda: world.now, snapshot=self.polled.get,
             progress=lambda key: None, line=lambda job: self._reconciler.line(job),
+            follow=self.follow,
         )  # fmt: skip
         self._reconciler = Reconciler(
-            self.stores, observer, Applier(api, self.stores, lambda: self.alive and world.leader is self),
-            follower=self, enqueue=self.add, send_event=lambda obj, event: None, per_master=PER_MASTER,
+            self.stores, (observer,), Applier(api, self.stores, lambda: self.alive and world.leader is self),
+            now=lambda: world.now, follower=self, enqueue=self.add,
+            send_event=lambda obj, event: None, per_master=PER_MASTER,
         )  # fmt: skip
         for resource in WATCHED:
             self.relist(resource, lists(resource) if lists else world.store.version)

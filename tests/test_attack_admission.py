@@ -7,7 +7,9 @@ import pytest
 from controllers.config import ControllerConfig
 from controllers.jobs import DATASET, DATASET_UID, MASTERS, PATH
 from controllers.kube.errors import Forbidden
-from controllers.observe import Observer, Stores
+from controllers.observe import Observer
+from controllers.stores import Stores
+from controllers.turns import candidates
 from tests.builders import NOW
 
 
@@ -29,24 +31,30 @@ def job(name: str, *, masters: str = '["m:19998"]', suspend: bool = True, **meta
     }
 
 
+def stores(jobs: tuple[dict[str, Any], ...]) -> Stores:
+    """Return the stores that have these Jobs and nothing else."""
+    found = Stores.of(())
+    found.jobs.replace(jobs, "1")
+    return found
+
+
 def observer(jobs: tuple[dict[str, Any], ...], cluster: Any = None) -> Observer:
     """Return an observer of these Jobs and of nothing else."""
-    stores = Stores.of(())
-    stores.jobs.replace(jobs, "1")
     return Observer(
-        stores,
+        stores(jobs),
         cluster,
         ControllerConfig(),
         now=lambda: NOW,
         snapshot=lambda address: None,
         progress=lambda key: None,
         line=lambda name: "",
+        follow=lambda key, seen: None,
     )
 
 
 def in_line(*jobs: dict[str, Any]) -> set[str]:
     """Return the names of the Jobs that count for admission."""
-    return {candidate.name.removeprefix("default/") for candidate in observer(jobs).candidates()}
+    return {candidate.name.removeprefix("default/") for candidate in candidates(stores(jobs), NOW)}
 
 
 @pytest.mark.parametrize("masters", ["[" * 100_000, "9" * 5_000, "null", "{", "[[1]]", '"m"'])

@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import pytest
 
-from controllers import admission, observe
+from controllers import admission, turns
 from controllers.config import ControllerConfig
 from controllers.jobs import job_name
 from controllers.kube.resources import (
@@ -418,7 +418,7 @@ def test_a_pod_that_never_starts_gives_its_place_to_a_dataset_that_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With one place at this Alluxio: the first has no node to run on, and the second gets Ready all the same."""
-    for module in (admission, observe):
+    for module in (admission, turns):
         monkeypatch.setattr(module, "PATIENCE_SECONDS", 1.0)
     with World(tree(tmp_path / "data"), tmp_path / "work", ControllerConfig(loads_per_master=1)) as world:
         nowhere = {"podTemplate": {"nodeSelector": {"disk": "none"}}}

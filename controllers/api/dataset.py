@@ -89,7 +89,7 @@ def parse_status(obj: dict[str, Any]) -> DatasetStatus:
     return DatasetStatus.read(obj.get("status"), lenient=True)
 
 
-def status_dict(status: DatasetStatus) -> dict[str, Any]:
+def status_dict(status: Model) -> dict[str, Any]:
     """Return the JSON form without what has its default, so that it reads back to the same status."""
     return status.model_dump(mode="json", by_alias=True, exclude_defaults=True)
 

@@ -5,7 +5,7 @@
 1. Is it being deleted?            -> cancel Jobs, delete claim and volume, let go        (deletion)
 2. Is the spec acceptable?         -> say what to do                                      (here)
 3. Does something begin?           -> a new run, a refresh, a check, a new chance         (life, refresh, check)
-4. Which step of the run is next?  -> load, size                                          (steps, stepjob, attempts)
+4. Which step of the run is next?  -> stage, mount, load, size         (steps, gates, stepjob, results, attempts, restore)
 5. Is everything there?            -> volume, proof, Ready                                (here, volume)
 
 Afterwards ``report`` computes what a person reads.
@@ -25,12 +25,11 @@ from controllers.dataset.seen import (
     MasterView,
     Meta,
     Observed,
-    Problem,
     ProgressSample,
     VolumeView,
 )
 from controllers.dataset.steps import Step
-from controllers.decision import Child, Decision, DeleteJob, SetFinalizers
+from controllers.decision import Child, Decision, DeleteJob, Problem, SetFinalizers
 
 __all__ = [
     "FINALIZER",
@@ -112,7 +111,7 @@ def _wanted(job: JobView, status: DatasetStatus) -> bool:
     step = attempts.current(status)
     if (job.run, job.step) != (status.run.number, step):
         return False
-    attempt = (status.load if step == LOAD else status.size).attempt
+    attempt = attempts.of(status, step).attempt if step else 0
     return job.attempt == attempt or (job.attempt == attempt - 1 and job.state is JobState.FAILED)
 
 

@@ -6,9 +6,9 @@ from controllers.api.dataset import DatasetSpec, DatasetStatus, Loader, Phase, P
 from controllers.api.times import epoch, rfc3339
 from controllers.dataset import refresh, volume
 from controllers.dataset.attempts import counted, current, given_up, of
-from controllers.dataset.seen import Observed, Problem
+from controllers.dataset.seen import Observed
 from controllers.dataset.steps import Step
-from controllers.decision import Event
+from controllers.decision import Event, Problem
 
 #: A status is written for progress alone at most so often, in seconds: at first after a third of what has passed
 # (people watch the beginning), then every half minute.

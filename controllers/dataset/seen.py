@@ -4,16 +4,19 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from controllers.api.databackup import DataBackupStatus
 from controllers.api.dataset import CacheStatus, DatasetSpec, DatasetStatus
 from controllers.api.result import Progress, Result
 from controllers.config import ControllerConfig
+from controllers.decision import Problem
 from controllers.master_snapshot import ClusterAddress
+from controllers.runtime.view import RuntimeView
 
 #: Kubernetes convention: <group>/<what it guards>.
 FINALIZER = "data.fluid.io/dataset-cleanup"
 RETRY_ANNOTATION = "data.fluid.io/retry-requested-at"
 REFRESH_ANNOTATION = "data.fluid.io/refresh-requested-at"
-LOAD, SIZE = "load", "size"
+STAGE, MOUNT, LOAD, SIZE = "stage", "mount", "load", "size"
 NOT_POLLED = "NotPolled"
 
 
@@ -93,14 +96,6 @@ class ProgressSample:
 
 
 @dataclass(frozen=True)
-class Problem:
-    """What the API server refused the last time; shown until it no longer refuses."""
-
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True)
 class Meta:
     """Identity of the Dataset and what its metadata asks for."""
 
@@ -129,6 +124,8 @@ class Observed:
     path: str = "/"
     inputs: str = ""
     alluxio: ClusterAddress | None = None  # whom the poller asks
+    runtime: RuntimeView = RuntimeView()  # where the Alluxio is the Dataset's own
+    backup: DataBackupStatus | None = None  # the one that spec.dataRestoreLocation.backupName names; None: there is none
     jobs: tuple[JobView, ...] = ()
     running_pods: tuple[str, ...] = ()  # not ended; their Job may be gone already
     volume: VolumeView = VolumeView()

@@ -34,6 +34,13 @@ class Resource:
 _FLUID = "data.fluid.io"
 
 DATASETS = Resource(_FLUID, "v1alpha1", "datasets", "Dataset")
+ALLUXIORUNTIMES = Resource(_FLUID, "v1alpha1", "alluxioruntimes", "AlluxioRuntime")
+DATABACKUPS = Resource(_FLUID, "v1alpha1", "databackups", "DataBackup")
+SCHEDULEDDATABACKUPS = Resource(_FLUID, "v1alpha1", "scheduleddatabackups", "ScheduledDataBackup")
+STATEFULSETS = Resource("apps", "v1", "statefulsets", "StatefulSet")
+SERVICES = Resource("", "v1", "services", "Service")
+CONFIGMAPS = Resource("", "v1", "configmaps", "ConfigMap")
+SECRETS = Resource("", "v1", "secrets", "Secret")
 JOBS = Resource("batch", "v1", "jobs", "Job")
 PODS = Resource("", "v1", "pods", "Pod")
 PERSISTENTVOLUMES = Resource("", "v1", "persistentvolumes", "PersistentVolume", namespaced=False)
@@ -44,3 +51,22 @@ EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
 CUSTOMRESOURCEDEFINITIONS = Resource(
     "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
 )
+
+#: All that a decision may name, by kind.
+RESOURCES = {
+    res.kind: res
+    for res in (
+        DATASETS,
+        ALLUXIORUNTIMES,
+        DATABACKUPS,
+        SCHEDULEDDATABACKUPS,
+        JOBS,
+        PODS,
+        STATEFULSETS,
+        SERVICES,
+        CONFIGMAPS,
+        SECRETS,
+        PERSISTENTVOLUMES,
+        PERSISTENTVOLUMECLAIMS,
+    )
+}
