@@ -81,7 +81,7 @@ class Store:
         """Return the object, or raise 404."""
         if found := self.find(resource, namespace, name):
             return found
-        raise ApiError(404, "NotFound", f'{resource} "{name}" not found', name=name)
+        raise ApiError(404, "NotFound", f'{resource} "{name}" not found', name=name, kind=resource.partition(".")[0])
 
     def page(self, resource: str, selected: Predicate = bool, limit: int = 0, token: str = "") -> Page:
         """Return the selected objects by namespace and name; the pages of one list all show the state of the first."""

@@ -4,7 +4,7 @@ import inspect
 import sys
 import time
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from controllers.api.conditions import ALWAYS_SHOWN, READY, REFRESHING, RESTORED
 from controllers.config import VolumeProfile
 from fluidctl.exits import Code, Failure
 from fluidctl.settings import Setting, settings, to_config
+
+if TYPE_CHECKING:
+    from controllers.kube.client import Cluster
 
 app = typer.Typer(
     name="fluidctl",
@@ -72,6 +75,14 @@ Kubeconfig = Annotated[
 ]
 Context = Annotated[str, typer.Option("--context", envvar="FLUIDCTL_CONTEXT", help="Context of the kubeconfig.")]
 Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Namespace. Default: the context's.")]
+Timeout = Annotated[str, typer.Option("--timeout", help="Longest wait, such as 90s or 1h30m. Default: no limit.")]
+
+
+def _listed(output: str, all_namespaces: bool, narrowed: str) -> None:
+    if output not in ("", "wide", "json"):
+        raise Failure(Code.USAGE, f"-o must be wide or json, not {output!r}")
+    if all_namespaces and narrowed:
+        raise Failure(Code.USAGE, "-A lists all namespaces: neither a name nor -n goes with it")
 
 
 @app.command()
@@ -84,10 +95,7 @@ def get(
     context: Context = "",
 ) -> None:
     """List Datasets, or show everything about one."""
-    if output not in ("", "wide", "json"):
-        raise Failure(Code.USAGE, f"-o must be wide or json, not {output!r}")
-    if all_namespaces and (name or namespace):
-        raise Failure(Code.USAGE, "-A lists all namespaces: neither a name nor -n goes with it")
+    _listed(output, all_namespaces, name or namespace)
     from fluidctl import follow
 
     with follow.cluster(kubeconfig, context) as source:
@@ -102,9 +110,7 @@ def get(
 def wait(
     name: Annotated[str, typer.Argument(help="Name of the Dataset.", show_default=False)],
     condition: Annotated[str, typer.Option("--for", help="Condition that must be True.")] = READY,
-    timeout: Annotated[
-        str, typer.Option("--timeout", help="Longest wait, such as 90s or 1h30m. Default: no limit.")
-    ] = "",
+    timeout: Timeout = "",
     namespace: Namespace = "",
     kubeconfig: Kubeconfig = "",
     context: Context = "",
@@ -116,10 +122,124 @@ def wait(
 
     limit = follow.seconds(timeout)
     with follow.cluster(kubeconfig, context) as source:
+        _follow(source, namespace or source.default_namespace, name, condition, limit)
+
+
+def _follow(source: "Cluster", namespace: str, name: str, condition: str, limit: float) -> None:
+    from fluidctl import follow
+
+    found = follow.states(source, namespace, name, time.monotonic() + limit, time.monotonic, time.sleep)
+    with follow.Display(f"{namespace}/{name}", time.time, sys.stdout) as display:
+        follow.follow(found, condition, display)
+
+
+@app.command()
+def backup(
+    dataset: Annotated[str, typer.Argument(help="Name of the Dataset.", show_default=False)],
+    to: Annotated[str, typer.Option("--to", help="Where it is kept: pvc://claim/directory.", show_default=False)],
+    name: Annotated[str, typer.Option("--name", help="Name of the DataBackup. Default: DATASET-DATE-TIME.")] = "",
+    deletion_policy: Annotated[
+        str, typer.Option("--deletion-policy", help="Delete: the files go with the DataBackup. Retain: they stay.")
+    ] = "Retain",
+    wait_for: Annotated[bool, typer.Option("--wait", help="Wait until it is Complete, and show how.")] = False,
+    timeout: Timeout = "",
+    namespace: Namespace = "",
+    kubeconfig: Kubeconfig = "",
+    context: Context = "",
+) -> None:
+    """Back up the metadata of a Dataset, once and now."""
+    from fluidctl import backups as of
+    from fluidctl import follow
+
+    limit, body = follow.seconds(timeout), of.body(dataset, to, name, deletion_policy, time.time())
+    with follow.cluster(kubeconfig, context) as source:
         where = namespace or source.default_namespace
-        found = follow.states(source, where, name, time.monotonic() + limit, time.monotonic, time.sleep)
-        with follow.Display(f"{where}/{name}", time.time, sys.stdout) as display:
-            follow.follow(found, condition, display)
+        made = of.create(source, where, body)
+        if wait_for:
+            of.follow(source, where, made, of.completed, limit)
+        else:
+            print(f"Its progress: fluidctl backups {dataset} -n {where}", file=sys.stderr)
+
+
+@app.command()
+def backups(
+    dataset: Annotated[
+        str,
+        typer.Argument(help="List only those of this Dataset. The word verify: have BACKUP read and compared again."),
+    ] = "",
+    name: Annotated[str, typer.Argument(metavar="BACKUP", help="With verify: the DataBackup.")] = "",
+    all_namespaces: Annotated[bool, typer.Option("-A", "--all-namespaces", help="List all namespaces.")] = False,
+    output: Annotated[str, typer.Option("--output", "-o", help="wide or json.")] = "",
+    wait_for: Annotated[bool, typer.Option("--wait", help="With verify: wait for the outcome.")] = False,
+    timeout: Timeout = "",
+    namespace: Namespace = "",
+    kubeconfig: Kubeconfig = "",
+    context: Context = "",
+) -> None:
+    """List DataBackups, or verify one again: fluidctl backups verify BACKUP."""
+    verify = dataset == "verify"
+    if verify != bool(name) or (name and (all_namespaces or output)):
+        raise Failure(Code.USAGE, "give one name to list the backups of a Dataset, or: fluidctl backups verify BACKUP")
+    _listed(output, all_namespaces, namespace)
+    from fluidctl import backups as of
+    from fluidctl import follow
+
+    limit = follow.seconds(timeout)
+    with follow.cluster(kubeconfig, context) as source:
+        where = namespace or source.default_namespace
+        if not verify:
+            of.print_list(source, None if all_namespaces else where, dataset, output, time.time())
+            return
+        request = of.request_verification(source, where, name, time.time())
+        print(f"databackup.data.fluid.io/{name} is to be verified")
+        if wait_for:
+            of.follow(source, where, name, of.verified(request), limit)
+
+
+@app.command()
+def restore(
+    backup: Annotated[
+        str, typer.Argument(help="Name of a DataBackup, or pvc://claim/directory of its files.", show_default=False)
+    ],
+    name: Annotated[
+        str, typer.Option("--as", help="Name of the new Dataset and its AlluxioRuntime.", show_default=False)
+    ],
+    like: Annotated[
+        str,
+        typer.Option(
+            "--like",
+            help="What is copied: a Dataset, or a FILE with its manifest. Default: the Dataset that was backed up.",
+        ),
+    ] = "",
+    on_failure: Annotated[
+        str, typer.Option("--on-failure", help="Fail, or LoadFromUFS: load everything where the restore fails.")
+    ] = "Fail",
+    checksum: Annotated[str, typer.Option("--checksum", help="sha256:... that the backup must have.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the YAML and create nothing.")] = False,
+    wait_for: Annotated[bool, typer.Option("--wait", help="Wait until the Dataset is Ready, and show how.")] = False,
+    timeout: Timeout = "",
+    namespace: Namespace = "",
+    kubeconfig: Kubeconfig = "",
+    context: Context = "",
+) -> None:
+    """Make a new Dataset, with an Alluxio of its own, from a backup."""
+    from fluidctl import follow
+    from fluidctl import restore as of
+
+    wanted = {"onFailure": on_failure, "checksum": checksum}
+    of.check(wanted)
+    limit = follow.seconds(timeout)
+    with follow.cluster(kubeconfig, context) as source:
+        where = namespace or source.default_namespace
+        objects = of.plan(source, where, backup, name, like, wanted)
+        if dry_run:
+            print(of.as_yaml(objects), end="")
+            return
+        of.create(source, where, objects)
+        if wait_for:
+            _follow(source, where, name, READY, limit)
+        else:
+            print(f"Watch it: fluidctl wait {name} -n {where}", file=sys.stderr)
 
 
 @app.command()

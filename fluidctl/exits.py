@@ -19,14 +19,14 @@ class Code(enum.IntEnum):
 
 #: One sentence each, for docs/cli.md.
 MEANING = {
-    Code.OK: "Done; for `wait` the condition is True, for `demo --once` the Dataset is Ready.",
-    Code.FAILED: "The Dataset is Failed, or the controller had to stop (its Lease was lost, a thread died).",
+    Code.OK: "Done. After a wait: the condition is True, the backup Complete or verified, the restored Dataset Ready.",
+    Code.FAILED: "The Dataset or backup is Failed, the backup not verified; the controller had to stop.",
     Code.USAGE: "A flag, argument, environment variable or settings file is wrong; nothing was started.",
     Code.UNREACHABLE: "No kubeconfig, no connection to the cluster, or the cluster refuses this user.",
-    Code.CRDS_MISSING: "The cluster does not know the kind Dataset: see `fluidctl crds --help`.",
-    Code.NOT_FOUND: "No such Dataset, or it was deleted while `wait` was waiting.",
+    Code.CRDS_MISSING: "The cluster does not know our kinds: see `fluidctl crds --help`.",
+    Code.NOT_FOUND: "No such Dataset or DataBackup, or it was deleted while it was waited for.",
     Code.PORT_TAKEN: "The address of --metrics-bind or --health-bind cannot be listened on.",
-    Code.TIMED_OUT: "`wait --timeout` passed first.",
+    Code.TIMED_OUT: "`--timeout` passed first.",
     Code.INTERRUPTED: "Ended by Ctrl-C.",
 }
 

@@ -1,4 +1,4 @@
-"""Datasets of a cluster for people: connect, fetch, follow one until a condition holds; errors in one line."""
+"""Objects of a cluster for people: connect, fetch, follow one until it is as wished; errors in one line."""
 
 import json
 import math
@@ -6,12 +6,14 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from typing import Any, Self, TextIO
 
 from controllers.api.conditions import TRUE, find
 from controllers.api.dataset_status import Phase
 from controllers.kube.client import Cluster, ConfigError
 from controllers.kube.errors import (
+    AlreadyExists,
     Expired,
     Forbidden,
     Invalid,
@@ -22,11 +24,12 @@ from controllers.kube.errors import (
     TooManyRequests,
     Unauthorized,
 )
-from controllers.kube.resources import DATASETS
+from controllers.kube.resources import ALLUXIORUNTIMES, DATABACKUPS, DATASETS, Resource
 from controllers.kube.store import strip
 from fluidctl.exits import Code, Failure
 from fluidctl.show import changes, describe, listing, message, panel, read
 
+_KINDS = {kind.plural: kind.kind for kind in (DATASETS, DATABACKUPS, ALLUXIORUNTIMES)}
 _PASSING = (Expired, NoAnswer, ServerError, TooManyRequests)
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 #: A watch that is silent for longer is opened anew: the API server sends a bookmark every minute.
@@ -58,14 +61,17 @@ def cluster(kubeconfig: str, context: str) -> Iterator[Cluster]:
 
 
 def explain(error: KubeError) -> Failure:
-    """Return the Failure for what the API server, or its absence, answered to a question about Datasets."""
-    if isinstance(error, NotFound) and error.details.get("name"):
-        return Failure(Code.NOT_FOUND, f"no Dataset {error.details['name']} in this namespace (-n names another)")
+    """Return the Failure for what the API server, or its absence, answered to a question about our kinds."""
+    name, kind = error.details.get("name"), _KINDS.get(error.details.get("kind", ""), DATASETS.kind)
+    if isinstance(error, NotFound) and name:
+        return Failure(Code.NOT_FOUND, f"no {kind} {name} in this namespace (-n names another)")
     if isinstance(error, NotFound):
         return Failure(
             Code.CRDS_MISSING,
             "this cluster has no Datasets yet; install: fluidctl crds | kubectl apply --server-side -f -",
         )
+    if isinstance(error, AlreadyExists):
+        return Failure(Code.USAGE, f"{error.message}: choose another name")
     if isinstance(error, Invalid):
         return Failure(Code.USAGE, error.message)
     if isinstance(error, (Unauthorized, Forbidden)):
@@ -73,9 +79,9 @@ def explain(error: KubeError) -> Failure:
     return Failure(Code.UNREACHABLE, f"the cluster cannot be reached: {error.message}")
 
 
-def fetch(source: Cluster, namespace: str, name: str) -> dict[str, Any]:
-    """Return one Dataset; raise KubeError."""
-    return source.get(DATASETS, namespace, name)
+def fetch(source: Cluster, namespace: str, name: str, resource: Resource = DATASETS) -> dict[str, Any]:
+    """Return one object; raise KubeError."""
+    return source.get(resource, namespace, name)
 
 
 def print_list(source: Cluster, namespace: str | None, output: str, now: float) -> None:
@@ -111,21 +117,22 @@ def states(
     deadline: float,
     clock: Callable[[], float],
     sleep: Callable[[float], None],
+    resource: Resource = DATASETS,
 ) -> Iterator[dict[str, Any]]:
-    """Yield the Dataset now and after each change, and end at ``deadline`` (of ``clock``).
+    """Yield the object now and after each change, and end at ``deadline`` (of ``clock``).
 
     What heals by itself is tried again, but not before the first answer: who mistypes an address wants to know.
     """
     uid = ""
     while True:
         try:
-            current = fetch(source, namespace, name)
+            current = fetch(source, namespace, name, resource)
             if uid not in ("", current["metadata"]["uid"]):
                 raise Failure(Code.NOT_FOUND, f"{namespace}/{name} was deleted, and another one was created")
             uid = current["metadata"]["uid"]
             yield current
             if (left := deadline - clock()) > 0:
-                yield from _changes(source, current["metadata"], left)
+                yield from _changes(source, resource, current["metadata"], left)
         except NotFound as error:
             gone = Failure(Code.NOT_FOUND, f"{namespace}/{name} was deleted")
             raise (gone if uid else explain(error)) from error
@@ -137,10 +144,10 @@ def states(
             return
 
 
-def _changes(source: Cluster, metadata: Mapping[str, Any], left: float) -> Iterator[dict[str, Any]]:
+def _changes(source: Cluster, resource: Resource, metadata: Mapping[str, Any], left: float) -> Iterator[dict[str, Any]]:
     # The whole namespace is watched and others are dropped here: one watch of one person costs the server little.
     watch = source.watch(
-        DATASETS,
+        resource,
         metadata["namespace"],
         resource_version=metadata["resourceVersion"],
         timeout_seconds=math.ceil(min(left, 300)),
@@ -162,14 +169,25 @@ def verdict(dataset: Mapping[str, Any], condition: str) -> Code | None:
     return Code.FAILED if status.phase is Phase.FAILED and status.observed_generation >= generation else None
 
 
-class Display:
-    """Shows one Dataset as it changes: a live table on a terminal, else one line per change, so that logs read well."""
+@dataclass(frozen=True)
+class View:
+    """How a kind is shown: the lines of a change, and the live table."""
 
-    def __init__(self, name: str, now: Callable[[], float], out: TextIO) -> None:
+    changes: Callable[[Mapping[str, Any], Mapping[str, Any], float], list[str]]
+    panel: Callable[[Mapping[str, Any], str, float], Any]
+
+
+VIEW = View(changes, panel)
+
+
+class Display:
+    """Shows one object as it changes: a live table on a terminal, else one line per change, so that logs read well."""
+
+    def __init__(self, name: str, now: Callable[[], float], out: TextIO, view: View = VIEW) -> None:
         from rich.console import Console
         from rich.live import Live
 
-        self._name, self._now, self._out = name, now, out
+        self._name, self._now, self._out, self._view = name, now, out, view
         self._shown: Mapping[str, Any] = {}
         console = Console(file=out)
         self._live = Live(get_renderable=self._panel, console=console) if console.is_terminal else None
@@ -187,11 +205,11 @@ class Display:
         if self._live:
             self._live.start(refresh=True)
         else:
-            self._out.writelines(f"{line}\n" for line in changes(before, dataset, self._now()))
+            self._out.writelines(f"{line}\n" for line in self._view.changes(before, dataset, self._now()))
             self._out.flush()
 
     def _panel(self) -> Any:
-        return panel(self._shown, self._name, self._now())
+        return self._view.panel(self._shown, self._name, self._now())
 
 
 def follow(found: Iterator[dict[str, Any]], condition: str, display: Display) -> dict[str, Any]:

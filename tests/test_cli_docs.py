@@ -39,7 +39,7 @@ def _commands() -> dict[str, Any]:
 
 def _row(option: Any) -> str:
     if option.param_type_name == "argument":
-        flag, default = f"`{option.name.upper()}`", "" if option.required else "optional"
+        flag, default = f"`{option.metavar or option.name.upper()}`", "" if option.required else "optional"
     else:
         flag = ", ".join(f"`{name}`" for name in [*option.opts, *option.secondary_opts])
         default = "" if option.default in (None, "") else f"`{_text(option.default)}`"
