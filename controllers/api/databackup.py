@@ -127,7 +127,7 @@ class BackupMaster(Model):
     """The master whose metadata is backed up: one with another cluster id holds other metadata."""
 
     address: Text = Field(default="", description="host:port of the master that answered.")
-    cluster_id: Text = Field(default="", description="Id of its journal.", alias="clusterID")
+    cluster_id: Text = Field(default="", description="Id of its journal.")
     start_time_ms: Count = Field(default=0, description="When it started, in milliseconds since the epoch.")
 
 
