@@ -88,19 +88,22 @@ class ControlPlane:
         """Return the environment in which kubectl talks to this API server, as the administrator."""
         return os.environ | {"KUBECONFIG": str(self.kubeconfig), "HOME": str(self.directory)}
 
-    def token_kubeconfig(self, namespace: str, service_account: str, seconds: int = 3600) -> Path:
-        """Return a kubeconfig with a token of a ServiceAccount, by TokenRequest: with the rights of its pods."""
+    def token(self, namespace: str, service_account: str, seconds: int = 3600) -> str:
+        """Return a token of a ServiceAccount, by TokenRequest: with the rights of its pods."""
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token"
-        answer = self.request("POST", path, {"spec": {"expirationSeconds": seconds}})
+        return str(self.request("POST", path, {"spec": {"expirationSeconds": seconds}})["status"]["token"])
+
+    def token_kubeconfig(self, namespace: str, service_account: str, seconds: int = 3600) -> Path:
+        """Return a kubeconfig with a token of a ServiceAccount."""
         target = self.directory / f"{namespace}-{service_account}.kubeconfig"
-        return self._write_kubeconfig(target, answer["status"]["token"], namespace)
+        return self._write_kubeconfig(target, self.token(namespace, service_account, seconds), namespace)
 
     def request(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """Send one JSON request as the administrator and return the decoded answer. Raise urllib.error.HTTPError."""
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, headers, method=method)
-        trust = ssl.create_default_context(cafile=self._ca)
+        trust = ssl.create_default_context(cafile=self.ca)
         with urllib.request.urlopen(request, timeout=10, context=trust) as answer:
             text = answer.read()
             return json.loads(text) if answer.headers.get_content_type() == "application/json" else text
@@ -116,13 +119,13 @@ class ControlPlane:
         return self.directory / "admin.kubeconfig"
 
     @property
-    def _audit_log(self) -> Path:
-        return self.directory / "audit.log"
+    def ca(self) -> Path:
+        """Return the self-signed certificate that the API server makes in its --cert-dir, and that clients trust."""
+        return self.directory / "certificates" / "apiserver.crt"
 
     @property
-    def _ca(self) -> Path:
-        """The self-signed certificate that the API server makes in its --cert-dir; it also is what clients trust."""
-        return self.directory / "certificates" / "apiserver.crt"
+    def _audit_log(self) -> Path:
+        return self.directory / "audit.log"
 
     def _start_etcd(self, stack: ExitStack, peer_port: int) -> None:
         client, peer = f"http://127.0.0.1:{self._etcd_port}", f"http://127.0.0.1:{peer_port}"
@@ -150,7 +153,7 @@ class ControlPlane:
             "bind-address": "127.0.0.1",
             "advertise-address": "127.0.0.1",
             "secure-port": self._port,
-            "cert-dir": self._ca.parent,
+            "cert-dir": self.ca.parent,
             "service-cluster-ip-range": "10.0.0.0/24",
             "authorization-mode": "RBAC",
             "token-auth-file": tokens,
@@ -177,7 +180,7 @@ class ControlPlane:
             "secure-port": self._manager_port,
             "cert-dir": self.directory / "manager-certificates",
             "service-account-private-key-file": self.directory / "service-account.key",
-            "root-ca-file": self._ca,
+            "root-ca-file": self.ca,
             "use-service-account-credentials": "true",
             "leader-elect": "false",
             "controllers": ",".join(_CONTROLLERS),
@@ -199,7 +202,7 @@ class ControlPlane:
         return process
 
     def _apiserver_ready(self) -> bool:
-        return self._ca.exists() and self._answers("/readyz")
+        return self.ca.exists() and self._answers("/readyz")
 
     def _manager_ready(self) -> bool:
         """Pods can be created once the default ServiceAccount is there."""
@@ -213,7 +216,7 @@ class ControlPlane:
         return True
 
     def _write_kubeconfig(self, target: Path, token: str, namespace: str) -> Path:
-        authority = base64.b64encode(self._ca.read_bytes()).decode()
+        authority = base64.b64encode(self.ca.read_bytes()).decode()
         context = {"cluster": "real", "user": "user", "namespace": namespace}
         content = {
             "apiVersion": "v1",

@@ -123,7 +123,7 @@ def test_a_service_has_a_name_once_its_pod_is_ready(cluster: Cluster, node: PodN
         ports=[{"name": "web", "containerPort": 8000}],
         readinessProbe=probe,
     )
-    inside = {"automountServiceAccountToken": False, "terminationGracePeriodSeconds": 1}
+    inside: Obj = {"automountServiceAccountToken": False, "terminationGracePeriodSeconds": 1}
     inside["containers"] = [container("exec sleep 600", "idle"), serving]
     template = {"metadata": {"labels": {"app": "web"}}, "spec": inside}
     selector, service = {"app": "web"}, {"clusterIP": "None", "ports": [{"port": 8000}]}
