@@ -1,0 +1,205 @@
+"""``fluidctl verify-backup``, and the one way in which every Job reads a backup: in one pass, in constant memory."""
+
+import hashlib
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from google.protobuf.message import DecodeError
+
+from controllers.api.job_commands import MANIFEST, METADATA
+from controllers.api.result import BackupFacts
+from fluidctl.backup.errors import refused
+from fluidctl.backup.manifest import MAX_BYTES, Content, Manifest, checksum, parse
+from fluidctl.backup.nearby import nearby
+from fluidctl.backup.volume import Directory, Strange
+from fluidctl.load import alluxio_pb2 as pb
+from fluidctl.load.watch import Watch
+
+_CHUNK = 1 << 20
+_MAX_ENTRY = 64 << 20  # bytes of one journal entry; an inode with a million blocks has 10 MB
+
+
+class Damaged(Exception):
+    """What was read is not the whole and only gzip member with nothing but journal entries in it."""
+
+
+@dataclass(frozen=True)
+class Backup:
+    """An open backup whose manifest was read; ``directory`` is its own, to be closed by ``with``."""
+
+    directory: Directory
+    manifest: Manifest
+
+    def check(self, watch: Watch, copy: Callable[[bytes], object] = len) -> None:
+        """Read the file, hand what is read to ``copy``, compare all of it with the manifest.
+
+        Raises:
+            BackupError: BackupIncomplete, BackupForeign, BackupTruncated, BackupCorrupt.
+            OSError, and what Watch.tick raises.
+        """
+        wanted = self.manifest.content
+        try:
+            file = self.directory.read(METADATA)
+        except FileNotFoundError as error:
+            raise refused(
+                "BackupIncomplete", f"{METADATA} is missing: copy the whole directory of a backup."
+            ) from error
+        except Strange as error:
+            raise refused("BackupForeign", f"{error}: nothing is read through it.") from error
+        with file:
+            size = file.seek(0, 2)
+            file.seek(0)
+            if size < wanted.size:
+                raise refused(
+                    "BackupTruncated", f"{METADATA} has {size} bytes, its manifest says {wanted.size}: copy it again."
+                )
+            try:
+                found = scan(file, self.manifest.dataset["path"], teller(watch, "reading", size), copy)
+            except Damaged as error:
+                raise refused("BackupCorrupt", f"{METADATA} is damaged: {error}. Use another backup.") from error
+        if found != wanted:
+            raise refused("BackupCorrupt", f"{METADATA} is damaged: it is {found}, its manifest says {wanted}.")
+
+
+def open_backup(claim: Directory, path: str, pin: str = "") -> Backup:
+    """Open the directory of a backup and read its manifest, whose checksum is ``pin``, if there is one.
+
+    Raises:
+        BackupError: BackupMissing, BackupIncomplete, ManifestChanged, UnknownFormat, BackupForeign.
+        OSError: of the volume.
+    """
+    if path.rpartition("/")[2].startswith("."):
+        raise refused("BackupIncomplete", f"{path} was not finished; a backup's directory has no dot before its name.")
+    try:
+        directory = claim.enter(path)
+    except FileNotFoundError as error:
+        raise refused("BackupMissing", f"There is no {path} in the claim. {nearby(claim, path)}") from error
+    except Strange as error:
+        raise refused("BackupForeign", f"{path}: {error}; nothing is read through it.") from error
+    try:
+        return Backup(directory, _manifest(claim, directory, path, pin))
+    except BaseException:
+        with directory:
+            raise
+
+
+def verify(claim: Directory, path: str, pin: str, watch: Watch) -> BackupFacts:
+    """Read a whole backup; return what it is. Raise as ``open_backup`` and ``Backup.check``."""
+    backup = open_backup(claim, path, pin)
+    with backup.directory:
+        backup.check(watch)
+    return backup.manifest.facts(path)
+
+
+def scan(file: BinaryIO, path: str, tell: Callable[[int], None], copy: Callable[[bytes], object] = len) -> Content:
+    """Read ``file`` to its end and return what is in it; ``path`` is the dataset's, whose own directory is not counted.
+
+    Raises:
+        Damaged: it is no backup of Alluxio, not all of one, or more than one.
+    """
+    digest, size, journal, gunzip = hashlib.sha256(), 0, _Journal(), zlib.decompressobj(wbits=31)
+    while data := file.read(_CHUNK):
+        digest.update(data)
+        size += len(data)
+        copy(data)
+        if gunzip.eof:
+            raise Damaged("something follows the end of its gzip member")
+        while True:
+            try:
+                raw = gunzip.decompress(data, _CHUNK)
+            except zlib.error as error:
+                raise Damaged(str(error)) from error
+            journal.feed(raw)
+            data = gunzip.unconsumed_tail
+            tell(size)
+            if not data and len(raw) < _CHUNK:
+                break
+        if gunzip.unused_data:
+            raise Damaged("something follows the end of its gzip member")
+    if not gunzip.eof or journal.rest:
+        raise Damaged("it ends in the middle")
+    above = 1 + len([part for part in path.split("/") if part])
+    if journal.directories < above:
+        raise Damaged(f"it does not hold the directory {path}")
+    return Content(size, digest.hexdigest(), journal.entries, journal.files, journal.directories - above, journal.bytes)
+
+
+def teller(watch: Watch, doing: str, total: int) -> Callable[[int], None]:
+    """Return what shows how many of ``total`` bytes are done, and ends the Job where it was told to end."""
+
+    def tell(done: int) -> None:
+        watch.message = f"{doing} backup: {done // 1_000_000} of {total // 1_000_000} MB"
+        watch.moved()
+        watch.tick()
+
+    return tell
+
+
+def _manifest(claim: Directory, directory: Directory, path: str, pin: str) -> Manifest:
+    try:
+        with directory.read(MANIFEST) as file:
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise refused("BackupIncomplete", f"{path} holds no {MANIFEST}. {nearby(claim, path)}") from error
+    except Strange as error:
+        raise refused("BackupForeign", f"{error}: nothing is read through it.") from error
+    if pin and checksum(data) != pin:
+        raise refused(
+            "ManifestChanged",
+            f"{MANIFEST} is not the one that was written with this backup: its checksum is "
+            f"{checksum(data)}, the DataBackup says {pin}.",
+        )
+    if len(data) > MAX_BYTES:
+        raise refused("BackupForeign", f"{MANIFEST} has more than {MAX_BYTES} bytes: it is not one of fluidctl.")
+    return parse(data)
+
+
+class _Journal:
+    """Counts journal entries, each after its length as a varint, in whatever pieces they come."""
+
+    def __init__(self) -> None:
+        self.entries = self.files = self.directories = self.bytes = 0
+        self.rest = b""
+
+    def feed(self, data: bytes) -> None:
+        data = self.rest + data if self.rest else data
+        entries = files = directories = size_of_files = position = 0
+        parse_entry, end = pb.JournalEntry.FromString, len(data)
+        try:
+            while position < end:
+                size, start = data[position], position + 1
+                if size > 127:
+                    size, start = _varint(data, position)
+                if not 0 < size <= _MAX_ENTRY:
+                    raise Damaged(f"a journal entry of {size} bytes")
+                if start == 0 or start + size > end:
+                    break
+                position = start + size
+                entry = parse_entry(data[start:position])
+                entries += 1
+                if entry.HasField("inodeFile"):
+                    files += 1
+                    size_of_files += entry.inodeFile.length
+                elif entry.HasField("inodeDirectory"):
+                    directories += 1
+        except DecodeError as error:
+            raise Damaged("something in it is no journal entry") from error
+        self.entries += entries
+        self.files += files
+        self.directories += directories
+        self.bytes += size_of_files
+        self.rest = data[position:]
+
+
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    """Return a number and where it ends; 0 for the latter where it is not all there."""
+    value = 0
+    for shift, byte in enumerate(data[position : position + 5]):
+        value |= (byte & 127) << 7 * shift
+        if byte < 128:
+            return value, position + shift + 1
+    if len(data) - position >= 5:
+        raise Damaged("a length of more than five bytes")
+    return 1, 0
