@@ -1,6 +1,7 @@
 """What is installed in a cluster: rights, Deployment, alerts and image fit the code that they are for."""
 
 import configparser
+import copy
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +11,13 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
+from controllers.api.crd import KINDS, definition
 from controllers.api.dataset import parse_spec
 from controllers.api.validation import Limits, validate
 from controllers.config import ControllerConfig
+from controllers.kube.resources import RESOURCES
 from controllers.metrics import Metrics
+from devcluster.store import Store
 from fluidctl.settings import settings
 from fluidctl.version import __version__
 from tests.rbac import Right, needed
@@ -205,6 +209,24 @@ def test_alerts_ask_for_series_that_exist_and_say_what_to_do() -> None:
         assert names <= series(), alert["alert"]
         assert alert["labels"]["severity"] in ("critical", "warning")
         assert len(alert["annotations"]["description"]) > 40
+
+
+def test_the_schemas_take_every_sample_as_it_is() -> None:
+    store = Store([definition(kind) for kind in KINDS])
+    for number, sample in enumerate(documents("samples")):
+        resource = RESOURCES[sample["kind"]]
+        sample["metadata"]["name"] += f"-{number}"  # a name may be in two files
+        created = store.create(str(resource), "default", copy.deepcopy(sample))
+        assert within(sample, created), "a field would be dropped"
+
+
+def within(part: Any, whole: Any) -> bool:
+    """Whether everything in ``part`` is in ``whole``, which may have more: defaults."""
+    if isinstance(part, dict):
+        return all(key in whole and within(value, whole[key]) for key, value in part.items())
+    if isinstance(part, list):
+        return len(part) == len(whole) and all(map(within, part, whole))
+    return bool(part == whole)
 
 
 SAMPLES = [item for item in documents("samples") if item["kind"] == "Dataset"]
