@@ -44,6 +44,8 @@ class ControllerConfig:
     job_image: str = "fluidctl:dev"
     alluxio_image: str = "alluxio/alluxio:2.9.6"  # for loader AlluxioCLI
     alluxio_memory: str = "1Gi"  # of a container of that image: it starts a JVM
+    journal_size: str = "10Gi"  # of the claim for the journal of an AlluxioRuntime's master
+    journal_storage_class: str = ""  # empty: the cluster's default
     job_service_account: str = ""  # empty: the namespace's default
     job_cpu: str = "100m"
     job_memory: str = "256Mi"

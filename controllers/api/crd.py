@@ -98,14 +98,15 @@ KINDS = (
     Kind(
         alluxioruntime.KIND,
         alluxioruntime.PLURAL,
-        "An AlluxioRuntime is an Alluxio for the Dataset of its name. This release stores it and does not act on it.",
+        "An AlluxioRuntime is an Alluxio for the Dataset of its name.",
         alluxioruntime.spec_schema(),
         alluxioruntime.status_schema(),
         ("alluxio",),
         (
             ("Master Phase", "string", ".status.masterPhase", 0),
             ("Worker Phase", "string", ".status.workerPhase", 0),
-            ("Fuse Phase", "string", ".status.fusePhase", 0),
+            ("Workers", "integer", ".status.workerNumberReady", 0),
+            ("Message", "string", '.status.conditions[?(@.type=="Ready")].message', 10),
             _AGE,
         ),
     ),

@@ -19,9 +19,9 @@ def worker(runtime: str) -> str:
     return f"{runtime}-worker"
 
 
-def config(runtime: str) -> str:
-    """Return the name of the ConfigMap."""
-    return f"{runtime}-config"
+def config(runtime: str, role: str, digest: str) -> str:
+    """Return the name of a ConfigMap: ``digest`` is of its content, so that it never changes under a running pod."""
+    return f"{runtime}-{role}-config-{digest}"
 
 
 def agent_secret(runtime: str) -> str:

@@ -1,0 +1,99 @@
+"""Gathers what a decision about an AlluxioRuntime needs, from the stores alone."""
+
+from collections.abc import Callable
+from typing import Any
+
+from controllers import runtime
+from controllers.api.alluxioruntime import (
+    AlluxioRuntimeStatus,
+    parse_runtime,
+    parse_runtime_status,
+    unserved_runtime_fields,
+)
+from controllers.api.conditions import READY
+from controllers.api.dataset import parse_status
+from controllers.api.times import epoch
+from controllers.config import ControllerConfig
+from controllers.decision import Decision, Problem
+from controllers.jobs import RUNTIME_UID
+from controllers.kube.resources import ALLUXIORUNTIMES
+from controllers.kube.store import Store
+from controllers.runtime import DatasetView, Seen, names
+from controllers.runtime.properties import is_reserved
+from controllers.runtime.view import image_of
+from controllers.stores import Stores
+
+
+class RuntimeHandler:
+    """The handler of AlluxioRuntimes. ``token`` returns a new secret of 32 bytes or more, as text."""
+
+    resource = ALLUXIORUNTIMES
+    logged = (READY,)
+
+    def __init__(
+        self, stores: Stores, config: ControllerConfig, *, now: Callable[[], float], token: Callable[[], str]
+    ) -> None:
+        self._stores, self._config, self._now, self._token = stores, config, now, token
+
+    @property
+    def store(self) -> Store:
+        """Where AlluxioRuntimes are."""
+        return self._stores.runtimes
+
+    def decide(self, obj: dict[str, Any], problem: Problem | None) -> tuple[AlluxioRuntimeStatus, Decision]:
+        """Return the status as it is, and the decision."""
+        seen = self.seen(obj, problem)
+        return seen.status, runtime.decide(seen)
+
+    def seen(self, obj: dict[str, Any], problem: Problem | None) -> Seen:
+        """Return what is known of this AlluxioRuntime now."""
+        meta = obj["metadata"]
+        namespace, name, uid = meta["namespace"], meta["name"], meta["uid"]
+        return Seen(
+            now=self._now(),
+            namespace=namespace,
+            name=name,
+            uid=uid,
+            config=self._config,
+            spec=parse_runtime(obj),
+            image=image_of(obj, self._config.alluxio_image),
+            token=self._token(),
+            status=parse_runtime_status(obj),
+            created=epoch(meta.get("creationTimestamp")) or 0.0,
+            generation=int(meta.get("generation") or 1),
+            deleting="deletionTimestamp" in meta,
+            finalizers=tuple(meta.get("finalizers") or ()),
+            owners=tuple(meta.get("ownerReferences") or ()),
+            unserved=(*unserved_runtime_fields(obj), *_reserved(obj)),
+            dataset=self._dataset(namespace, name),
+            masters=self._stateful_set(namespace, names.master(name), uid),
+            workers=self._stateful_set(namespace, names.worker(name), uid),
+            pods=tuple(self._pods(namespace, uid)),
+            problem=problem,
+        )
+
+    def _dataset(self, namespace: str, name: str) -> DatasetView | None:
+        found = self._stores.datasets.get(namespace, name)
+        if found is None:
+            return None
+        spec = found.get("spec") or {}
+        if spec.get("alluxio"):
+            return None  # it has another Alluxio, and needs none of its name
+        return DatasetView(found["metadata"]["uid"], parse_status(found), bool(spec.get("dataRestoreLocation")))
+
+    def _stateful_set(self, namespace: str, name: str, uid: str) -> dict[str, Any] | None:
+        """Return the one of this runtime; one of that name with another owner is not ours to change."""
+        found = self._stores.statefulsets.get(namespace, name)
+        return found if found and found["metadata"].get("labels", {}).get(RUNTIME_UID) == uid else None
+
+    def _pods(self, namespace: str, uid: str) -> list[dict[str, Any]]:
+        """Return the runtime's pods. Not those of another namespace, whose labels anybody there may have forged."""
+        found = self._stores.pods.by_index("runtime", uid)
+        return [pod for pod in found if pod["metadata"].get("namespace") == namespace]
+
+
+def _reserved(obj: dict[str, Any]) -> list[str]:
+    """Return the properties that are set and have no effect, as paths."""
+    spec = parse_runtime(obj)
+    places = (("", spec.properties), ("master.", spec.master.properties), ("worker.", spec.worker.properties))
+    return [f"spec.{where}properties[{name}]" for where, values in places for name in values if is_reserved(name)]
