@@ -1,12 +1,11 @@
 """Decides about an AlluxioRuntime: one master with its journal, n workers, and when each of them may run. Pure."""
 
-import re
 from typing import Any
 
 from controllers.api.alluxioruntime import MEDIA
 from controllers.api.model import API_VERSION
 from controllers.decision import Child, Create, Decision, Delete, Patch, Problem, SetFinalizers
-from controllers.runtime import children, report
+from controllers.runtime import children, names, report
 from controllers.runtime.pods import Trouble
 from controllers.runtime.properties import MASTER, WORKER
 from controllers.runtime.seen import FINALIZER, DatasetView, Seen
@@ -14,8 +13,6 @@ from controllers.runtime.view import of_role, serves
 
 __all__ = ["FINALIZER", "DatasetView", "Seen", "decide"]
 
-#: A pod's name, with what Kubernetes adds to it, must stay a label: 63 characters.
-_NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 #: Of a pod template, what is a map of keys that others choose: what is no longer wanted there must be named to go.
 _MAPS = (("metadata", "labels"), ("metadata", "annotations"), ("spec", "nodeSelector"))
 _OTHERS = "kubectl.kubernetes.io/"  # "kubectl rollout restart" writes such an annotation
@@ -37,7 +34,7 @@ def decide(seen: Seen) -> Decision:
 
 def _wrong(seen: Seen) -> Problem | None:
     """Return what only a change of the object can heal."""
-    if not _NAME.fullmatch(seen.name):
+    if not names.NAME.fullmatch(seen.name):
         text = "the name must have at most 40 lower-case letters, digits and dashes, with a letter first: rename it"
         return Problem("InvalidName", text)
     media = [level.mediumtype for level in seen.spec.tieredstore.levels]
@@ -146,8 +143,8 @@ def _deleting(seen: Seen) -> Decision:
     for role, stateful_set in ((WORKER, seen.workers), (MASTER, seen.masters)):
         pods = of_role(seen.pods, role)
         if stateful_set is not None or pods:
-            names = ", ".join(pod["metadata"]["name"] for pod in pods[:5]) or "its StatefulSet"
-            waits = Trouble("Deleting", f"waits for the end of {names}", passing=True)
+            who = ", ".join(pod["metadata"]["name"] for pod in pods[:5]) or "its StatefulSet"
+            waits = Trouble("Deleting", f"waits for the end of {who}", passing=True)
             return _staying(seen, waits, _deleted(stateful_set))
     rest = tuple(name for name in seen.finalizers if name != FINALIZER)
     return Decision(finalizers=SetFinalizers(rest), release=True)

@@ -1,5 +1,10 @@
 """Names, ports and addresses of an AlluxioRuntime's children. One master; a second one would be ``-master-1``."""
 
+import re
+
+#: Of a runtime: a pod's name, with what Kubernetes adds to it, must stay a label of 63 characters.
+NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
+
 MASTER_RPC_PORT, MASTER_WEB_PORT, AGENT_PORT = 19998, 19999, 19997
 WORKER_RPC_PORT, WORKER_WEB_PORT = 29999, 30000
 
