@@ -1,15 +1,26 @@
 """The entry point. Commands that run in a Job are handed over before anything else is imported.
 
-A Job pays for each import with the user's time and the pod's memory, so ``load`` and ``size`` see neither typer, rich
-nor kubernetes. What can be foreseen to go wrong ends in one line on stderr and a code of ``fluidctl.exits``.
+A Job pays for each import with the user's time and the pod's memory, so they see neither typer, rich nor kubernetes.
+What can be foreseen to go wrong ends in one line on stderr and a code of ``fluidctl.exits``.
 """
 
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import NoReturn
 
-JOB_COMMANDS = ("load", "size")
+_BACKUP = "fluidctl.backup.main"
+#: The module whose ``main`` runs each.
+JOB_COMMANDS = {
+    "load": "fluidctl.load.main",
+    "size": "fluidctl.load.main",
+    "take-backup": _BACKUP,
+    "verify-backup": _BACKUP,
+    "delete-backup": _BACKUP,
+    "stage-restore": _BACKUP,
+    "agent": "fluidctl.backup.agent",
+}
 
 
 def entry() -> NoReturn:
@@ -29,9 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command with the arguments after "fluidctl" and return its exit code."""
     args = list(sys.argv[1:] if argv is None else argv)
     if args and args[0] in JOB_COMMANDS:
-        from fluidctl.load.main import main as run_step
-
-        return run_step(args)
+        return int(import_module(JOB_COMMANDS[args[0]]).main(args))
     from fluidctl.commands import run
 
     return run(args)

@@ -25,7 +25,7 @@ from typing import BinaryIO
 
 from controllers.api.job_commands import STAGING_PATH, TOKEN_PATH
 from fluidctl.backup.volume import Directory, Strange
-from fluidctl.load.main import address, on_signals
+from fluidctl.load.process import address, on_signals
 
 PREFIX, COMPLETE = "alluxio-backup-", ".complete"
 _NAME = re.compile(r"alluxio-backup-[0-9A-Za-z-]{1,100}\.gz")
@@ -171,13 +171,13 @@ class _Refused(Exception):
 
 
 def main(argv: Sequence[str]) -> int:
-    """Serve until SIGTERM; return 0 then, 2 for arguments that are wrong."""
+    """Serve until SIGTERM; return 0 then, 2 for arguments that are wrong. ``argv`` begins with the command."""
     parser = argparse.ArgumentParser(prog="fluidctl agent", allow_abbrev=False)
     parser.add_argument("--bind", required=True, type=address, metavar="HOST:PORT")
     parser.add_argument("--directory", default=STAGING_PATH)
     parser.add_argument("--token-file", default=TOKEN_PATH, type=Path)
     try:
-        options = parser.parse_args(argv)
+        options = parser.parse_args(argv[1:])
     except SystemExit as error:
         return int(error.code or 0)
     stop = threading.Event()

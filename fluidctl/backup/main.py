@@ -1,5 +1,7 @@
-"""The Jobs around backups, and the agent: ``fluidctl take-backup``, ``verify-backup``, ``delete-backup``,
-``stage-restore``, ``agent``. Their options are those that controllers.api.job_commands builds."""
+"""The Jobs around backups: ``fluidctl take-backup``, ``verify-backup``, ``delete-backup``, ``stage-restore``.
+
+Their options are those that controllers.api.job_commands builds.
+"""
 
 import argparse
 import json
@@ -13,7 +15,6 @@ from pathlib import Path
 from controllers.api import job_commands as jobs
 from controllers.api.command import RESULT_PATH
 from controllers.api.result import BackupFacts, Exit, Master, Result, Totals, describe
-from fluidctl.backup import agent
 from fluidctl.backup.delete import delete
 from fluidctl.backup.errors import BackupError, volume
 from fluidctl.backup.manifest import version
@@ -24,7 +25,7 @@ from fluidctl.backup.verify import verify
 from fluidctl.backup.volume import Directory, Strange
 from fluidctl.load.channel import Client, Settings
 from fluidctl.load.errors import Halted, StepError
-from fluidctl.load.main import address, on_signals, positive, print_progress, report
+from fluidctl.load.process import address, on_signals, positive, print_progress, report
 from fluidctl.load.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -32,13 +33,11 @@ Facts = BackupFacts | None
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the Job that ``argv`` names, or the agent, and return its exit code (controllers.api.result.Exit).
+    """Run the Job that ``argv`` names and return its exit code (controllers.api.result.Exit).
 
     A Job says on stdout how far it is and at last its result, which also goes to ``--result-path``.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    if argv[:1] == [jobs.AGENT]:
-        return agent.main(argv[1:])
     try:
         options = _parser().parse_args(argv)
     except SystemExit as error:

@@ -3,18 +3,17 @@
 import argparse
 import json
 import logging
-import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from controllers.api.command import RESULT_PATH, SPILL_PATH, Mount, StepCommand
-from controllers.api.result import Exit, Progress, Result, describe
+from controllers.api.result import Exit, Result, describe
 from fluidctl.load.channel import Client, Settings
 from fluidctl.load.errors import Halted, StepError
 from fluidctl.load.frontier import Spill
+from fluidctl.load.process import address, on_signals, positive, print_progress, report
 from fluidctl.load.steps import Step
 from fluidctl.load.watch import Watch
 
@@ -78,33 +77,6 @@ def _failed(step: str, error: StepError | Halted, watch: Watch, client: Client |
     return result, error.code
 
 
-def report(result: Result, code: Exit, path: Path) -> None:
-    """Say how a step ended: to stdout, to the file where Kubernetes looks for it, a failure also to stderr."""
-    text = result.to_json()
-    print(text, flush=True)
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        print(f"fluidctl {result.step}: cannot write the result to {path}: {error.strerror}", file=sys.stderr)
-    if code is not Exit.COMPLETE:
-        print(f"fluidctl {result.step}: {result.message}", file=sys.stderr)
-
-
-def print_progress(progress: Progress) -> None:
-    """Write one line to stdout."""
-    print(progress.to_json(), flush=True)
-
-
-def on_signals(stop: Callable[[], None]) -> None:
-    """Call ``stop`` on SIGTERM and SIGINT."""
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        stop()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, handle)
-
-
 def _command(options: argparse.Namespace) -> StepCommand:
     return StepCommand(
         step=options.step,
@@ -150,14 +122,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def positive(text: str) -> int:
-    """Read an option that is a number from 1 on."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return value
-
-
 def _natural(text: str) -> int:
     value = int(text)
     if value < 0:
@@ -170,14 +134,6 @@ def _fraction(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError("must be between 0 and 1")
     return value
-
-
-def address(text: str) -> str:
-    """Read a HOST:PORT."""
-    host, colon, port = text.rpartition(":")
-    if not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
-        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
-    return text
 
 
 def _mount(text: str) -> Mount:
