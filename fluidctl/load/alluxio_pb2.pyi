@@ -38,6 +38,10 @@ class TtlAction(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DELETE: _ClassVar[TtlAction]
     FREE: _ClassVar[TtlAction]
 
+class WriteType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MUST_CACHE: _ClassVar[WriteType]
+
 class LoadDescendantType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     NONE: _ClassVar[LoadDescendantType]
@@ -73,6 +77,7 @@ ONCE: LoadMetadataType
 ALWAYS: LoadMetadataType
 DELETE: TtlAction
 FREE: TtlAction
+MUST_CACHE: WriteType
 NONE: LoadDescendantType
 ONE: LoadDescendantType
 ALL: LoadDescendantType
@@ -315,6 +320,81 @@ class MountPointInfo(_message.Message):
     readOnly: bool
     shared: bool
     def __init__(self, ufsUri: _Optional[bytes] = ..., ufsType: _Optional[str] = ..., readOnly: _Optional[bool] = ..., shared: _Optional[bool] = ...) -> None: ...
+
+class CreateDirectoryRequest(_message.Message):
+    __slots__ = ("path", "options")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    path: bytes
+    options: CreateDirectoryOptions
+    def __init__(self, path: _Optional[bytes] = ..., options: _Optional[_Union[CreateDirectoryOptions, _Mapping]] = ...) -> None: ...
+
+class CreateDirectoryOptions(_message.Message):
+    __slots__ = ("recursive", "allowExists", "writeType", "commonOptions")
+    RECURSIVE_FIELD_NUMBER: _ClassVar[int]
+    ALLOWEXISTS_FIELD_NUMBER: _ClassVar[int]
+    WRITETYPE_FIELD_NUMBER: _ClassVar[int]
+    COMMONOPTIONS_FIELD_NUMBER: _ClassVar[int]
+    recursive: bool
+    allowExists: bool
+    writeType: WriteType
+    commonOptions: CommonOptions
+    def __init__(self, recursive: _Optional[bool] = ..., allowExists: _Optional[bool] = ..., writeType: _Optional[_Union[WriteType, str]] = ..., commonOptions: _Optional[_Union[CommonOptions, _Mapping]] = ...) -> None: ...
+
+class CreateDirectoryResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class MountRequest(_message.Message):
+    __slots__ = ("alluxioPath", "ufsPath", "options")
+    ALLUXIOPATH_FIELD_NUMBER: _ClassVar[int]
+    UFSPATH_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    alluxioPath: bytes
+    ufsPath: bytes
+    options: MountOptions
+    def __init__(self, alluxioPath: _Optional[bytes] = ..., ufsPath: _Optional[bytes] = ..., options: _Optional[_Union[MountOptions, _Mapping]] = ...) -> None: ...
+
+class MountOptions(_message.Message):
+    __slots__ = ("readOnly", "properties", "shared", "commonOptions")
+    class PropertiesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    READONLY_FIELD_NUMBER: _ClassVar[int]
+    PROPERTIES_FIELD_NUMBER: _ClassVar[int]
+    SHARED_FIELD_NUMBER: _ClassVar[int]
+    COMMONOPTIONS_FIELD_NUMBER: _ClassVar[int]
+    readOnly: bool
+    properties: _containers.ScalarMap[str, str]
+    shared: bool
+    commonOptions: CommonOptions
+    def __init__(self, readOnly: _Optional[bool] = ..., properties: _Optional[_Mapping[str, str]] = ..., shared: _Optional[bool] = ..., commonOptions: _Optional[_Union[CommonOptions, _Mapping]] = ...) -> None: ...
+
+class MountResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class UnmountRequest(_message.Message):
+    __slots__ = ("alluxioPath", "options")
+    ALLUXIOPATH_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    alluxioPath: bytes
+    options: UnmountOptions
+    def __init__(self, alluxioPath: _Optional[bytes] = ..., options: _Optional[_Union[UnmountOptions, _Mapping]] = ...) -> None: ...
+
+class UnmountOptions(_message.Message):
+    __slots__ = ("commonOptions",)
+    COMMONOPTIONS_FIELD_NUMBER: _ClassVar[int]
+    commonOptions: CommonOptions
+    def __init__(self, commonOptions: _Optional[_Union[CommonOptions, _Mapping]] = ...) -> None: ...
+
+class UnmountResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class SyncMetadataRequest(_message.Message):
     __slots__ = ("path", "options")

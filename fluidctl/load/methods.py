@@ -45,6 +45,10 @@ GET_METRICS = Method(
 LIST_STATUS = Method(f"{_FILE}/ListStatus", pb.ListStatusRequest, pb.ListStatusResponse)  # answers with a stream
 GET_STATUS = Method(f"{_FILE}/GetStatus", pb.GetStatusRequest, pb.GetStatusResponse)
 GET_MOUNT_TABLE = Method(f"{_FILE}/GetMountTable", pb.GetMountTableRequest, pb.GetMountTableResponse)
+CREATE_DIRECTORY = Method(f"{_FILE}/CreateDirectory", pb.CreateDirectoryRequest, pb.CreateDirectoryResponse)
+MOUNT = Method(f"{_FILE}/Mount", pb.MountRequest, pb.MountResponse)
+UPDATE_MOUNT = Method(f"{_FILE}/UpdateMount", pb.MountRequest, pb.MountResponse)
+UNMOUNT = Method(f"{_FILE}/Unmount", pb.UnmountRequest, pb.UnmountResponse)
 # Since 2.9.4.
 SYNC_METADATA_ASYNC = Method(f"{_FILE}/SyncMetadataAsync", pb.SyncMetadataRequest, pb.SyncMetadataAsyncResponse)
 GET_SYNC_PROGRESS = Method(f"{_FILE}/GetSyncProgress", pb.GetSyncProgressRequest, pb.GetSyncProgressResponse)

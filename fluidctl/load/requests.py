@@ -5,6 +5,8 @@ master of 2.9.1 to 2.9.6 takes an unset ttl as 0 and an unset action as DELETE, 
 its hourly checker then deletes the files from the storage (InodeTtlChecker; seen on 2.9.6). A test pins the bytes.
 """
 
+from collections.abc import Mapping
+
 from fluidctl.load import alluxio_pb2 as pb
 
 ONCE = pb.ONCE  # a directory that is loaded already is answered from memory
@@ -45,6 +47,25 @@ def sync_metadata(path: bytes, descend: pb.LoadDescendantType = pb.ALL) -> pb.Sy
     """Return the request that loads a tree (or ``pb.ONE`` level) by flat listings; Alluxio sets no ttl on this way."""
     options = pb.SyncMetadataOptions(loadDescendantType=descend, directoryLoadType=pb.SINGLE_LISTING)
     return pb.SyncMetadataRequest(path=path, options=options)
+
+
+def create_directory(path: bytes) -> pb.CreateDirectoryRequest:
+    """Return the request for a directory in Alluxio alone, with those above it; one that is there is as good."""
+    options = pb.CreateDirectoryOptions(
+        recursive=True, allowExists=True, writeType=pb.MUST_CACHE, commonOptions=_common()
+    )
+    return pb.CreateDirectoryRequest(path=path, options=options)
+
+
+def mount(path: bytes, uri: str, properties: Mapping[str, str], *, read_only: bool) -> pb.MountRequest:
+    """Return the request that mounts a storage or, without a URI, changes the properties of a mount."""
+    options = pb.MountOptions(readOnly=read_only, properties=properties, shared=False, commonOptions=_common())
+    return pb.MountRequest(alluxioPath=path, ufsPath=uri.encode() or None, options=options)
+
+
+def unmount(path: bytes) -> pb.UnmountRequest:
+    """Return the request that ends a mount: what Alluxio knows below it is forgotten, the storage is not touched."""
+    return pb.UnmountRequest(alluxioPath=path, options=pb.UnmountOptions(commonOptions=_common()))
 
 
 def _common(sync_interval_ms: int = -1) -> pb.CommonOptions:
