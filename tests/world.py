@@ -4,7 +4,7 @@ import random
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -37,9 +37,9 @@ WATCHED = (DATASETS, JOBS, PODS, PERSISTENTVOLUMES, PERSISTENTVOLUMECLAIMS)
 class Eyes:
     """Watches a cluster and waits for what a test expects to see; no polling, no sleeping."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, watched: Iterable[Resource] = WATCHED) -> None:
         self._stop, self._news = threading.Event(), threading.Condition()
-        self._stores = {resource: Store() for resource in WATCHED}
+        self._stores = {resource: Store() for resource in watched}
         self.phases: dict[str, list[str]] = {}
         self.reasons: dict[str, list[str]] = {}
         self.runs: dict[str, list[int]] = {}

@@ -1,19 +1,33 @@
 """Everything real for managed Alluxio: control plane, node in boxes, object store, and the controller as in a pod."""
 
 import os
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
+from controllers.api.dataset_spec import MANAGED_PATH
 from controllers.kube.client import Cluster
+from controllers.kube.resources import (
+    ALLUXIORUNTIMES,
+    DATABACKUPS,
+    PERSISTENTVOLUMECLAIMS,
+    PODS,
+    STATEFULSETS,
+    Resource,
+)
+from controllers.runtime import names
+from fluidctl.load.methods import LIST_STATUS
+from fluidctl.load.requests import NEVER, list_status
+from fluidctl.load.session import Session
 from tests.objectstore import ObjectStore
 from tests.real.controlplane import ControlPlane
 from tests.real.podnode import PodNode
 from tests.real.process import Process
 from tests.real.sandbox import Bind, Box, python
 from tests.real.stack import INSTALLED, SERVICE_ACCOUNT, SYSTEM_NAMESPACE
-from tests.world import Eyes, Obj
+from tests.world import WATCHED, Eyes, Obj, Sight
 
 _IDENTITY = "/var/run/secrets/kubernetes.io/serviceaccount"
 _USUAL = (
@@ -26,7 +40,7 @@ _USUAL = (
 )
 
 
-class Managed:
+class Managed(Sight):
     """Context manager: the stage without a controller; ready in about 6 s.
 
     Attributes:
@@ -45,7 +59,7 @@ class Managed:
             self.cluster = Cluster.connect(str(self.control_plane.kubeconfig), pool_size=64, user_agent="test")
             stack.callback(self.cluster.close)
             self.node = stack.enter_context(PodNode(self.cluster, self.work / "node"))
-            self.eyes = Eyes(self.cluster)
+            self.eyes = Eyes(self.cluster, (*WATCHED, ALLUXIORUNTIMES, DATABACKUPS, STATEFULSETS))
             stack.callback(self.eyes.close)
             self.kubectl("create", "secret", "generic", "s3", "--from-literal=id=id", "--from-literal=secret=secret")
             self._stack = stack.pop_all()
@@ -71,6 +85,55 @@ class Managed:
         self._controllers.append(made)
         made.wait_ready(lambda: "caches are filled" in made.log.read_text(), 60)
         return made
+
+    def spec(self, path: str = "/", **changes: Any) -> Obj:
+        """Return the spec of a Dataset with both buckets, the one in the other; ``path`` has no meaning here."""
+        return {"mounts": [self.mount("one", path), self.mount("two", "/deep/two", secret="")], **changes}
+
+    def make(self, name: str, **changes: Any) -> None:
+        """Create a Dataset of both buckets, with an AlluxioRuntime of one worker."""
+        tiers = {"levels": [{"mediumtype": "SSD", "path": "/cache", "quota": "64Mi"}]}
+        runtime = {"replicas": 1, "tieredstore": tiers, "jvmOptions": ["-Xmx400m"]}
+        self.cluster.create(ALLUXIORUNTIMES, "default", {"metadata": {"name": name}, "spec": runtime})
+        self.apply(name, self.spec(**changes))
+
+    def claim(self, name: str) -> Path:
+        """Create a claim and return its directory."""
+        wanted = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
+        self.cluster.create(PERSISTENTVOLUMECLAIMS, "default", {"metadata": {"name": name}, "spec": wanted})
+        self.seen(PERSISTENTVOLUMECLAIMS, name, lambda claim: claim.get("status", {}).get("phase") == "Bound")
+        return self.node.claimed("default", name)
+
+    def backup(self, name: str, dataset: str, place: str, **more: Any) -> None:
+        """Create a DataBackup."""
+        spec = {"dataset": {"name": dataset}, "backupStorageLocationSpec": {"mountPath": f"pvc://{place}"}, **more}
+        self.cluster.create(DATABACKUPS, "default", {"metadata": {"name": name}, "spec": spec})
+
+    def seen(self, kind: Resource, name: str, right: Callable[[Obj], Any], seconds: float = 60.0) -> Obj:
+        """Wait until an object of that name is as wanted, and return it."""
+
+        def found() -> Obj | None:
+            return next((o for o in self.eyes.all(kind) if o["metadata"]["name"] == name and right(o)), None)
+
+        return dict(self.eyes.until(found, seconds, lambda: self.told(name)))
+
+    def told(self, name: str) -> str:
+        """Return what a person would look at: objects of that name or below it, and their events."""
+        kinds = "datasets,alluxioruntimes,databackups,statefulsets,pods,jobs"
+        events = self.kubectl("get", "events.events.k8s.io", "--output=custom-columns=W:.regarding.name,N:.note")
+        lines = [line for line in events.splitlines() if name in line]
+        return "\n".join([self.kubectl("get", kinds), *lines[-15:]])
+
+    def listing(self, runtime: str) -> dict[str, int]:
+        """Return every file that the master of a runtime knows of its dataset, and its length; asks no storage."""
+        (pod,) = (o for o in self.eyes.all(PODS) if o["metadata"]["name"] == f"{names.master(runtime)}-0")
+        session = Session(f"{pod['status']['podIP']}:{names.MASTER_RPC_PORT}", "test", "simple")
+        try:
+            request = list_status(MANAGED_PATH.encode(), NEVER, recursive=True)
+            infos = [info for answer in session.stream(LIST_STATUS, request) for info in answer.fileInfos]
+        finally:
+            session.close()
+        return {info.path.decode().removeprefix(MANAGED_PATH): info.length for info in infos if not info.folder}
 
     def mount(self, bucket: str, path: str, secret: str = "s3") -> Obj:  # noqa: S107 the name of a Secret
         """Return a mount of a Dataset: a bucket of the store; the keys from a Secret, or in the open where "" is."""
