@@ -17,6 +17,7 @@ from controllers.api.model import API_VERSION
 from controllers.kube.client import Cluster
 from controllers.kube.errors import NotFound
 from controllers.kube.resources import ALLUXIORUNTIMES, DATASETS, Resource
+from controllers.runtime.names import NAME
 from fluidctl.backup_view import of_dataset
 from fluidctl.backups import find_backup
 from fluidctl.exits import Code, Failure
@@ -35,6 +36,9 @@ def plan(
 
     ``restore`` has the fields ``onFailure`` and ``checksum`` of spec.dataRestoreLocation.
     """
+    if not NAME.fullmatch(name):
+        text = f"--as {name}: must be at most 40 lower-case letters, digits and dashes, with a letter first"
+        raise Failure(Code.USAGE, text)
     where, like = _location(source, namespace, backup, like)
     dataset, runtime = _template(source, namespace, like)
     spec = _checked(dataset, like)
@@ -42,7 +46,10 @@ def plan(
         raise Failure(Code.USAGE, f"Dataset {name} exists: a backup is restored into a new one, choose another --as")
     location = {**where, **{key: value for key, value in restore.items() if value}}
     made = [_object("Dataset", namespace, name, {**spec, "dataRestoreLocation": location})]
-    if _get(source, ALLUXIORUNTIMES, namespace, name):
+    if existing := _get(source, ALLUXIORUNTIMES, namespace, name):
+        if existing["metadata"].get("ownerReferences") or "deletionTimestamp" in existing["metadata"]:
+            text = f"AlluxioRuntime {name} still belongs to a Dataset of before: wait until it is gone, or delete it"
+            raise Failure(Code.USAGE, text)
         print(f"AlluxioRuntime {name} exists and is used as it is.", file=sys.stderr)
         return made
     if runtime is None:

@@ -374,6 +374,8 @@ def test_a_runtime_that_was_made_for_the_restore_is_used(server: ApiServer, caps
         pytest.param("s3://b/x --as new --like imagenet", Code.USAGE, "PersistentVolumeClaim", id="no claim"),
         pytest.param("one --as imagenet", Code.USAGE, "choose another --as", id="a Dataset that exists"),
         pytest.param("one", Code.USAGE, "--as", id="no name"),
+        pytest.param("one --as New", Code.USAGE, "lower-case", id="a name that no runtime may have"),
+        pytest.param("one --as left", Code.USAGE, "a Dataset of before", id="a runtime of another Dataset"),
         pytest.param("one --as new --like /absent.yaml", Code.USAGE, "/absent.yaml", id="no such file"),
         pytest.param("one --as new --like external", Code.USAGE, "somebody else runs", id="an existing Alluxio"),
         pytest.param("one --as new --on-failure Hope", Code.USAGE, "LoadFromUFS", id="no such choice"),
@@ -387,13 +389,18 @@ def test_a_restore_that_cannot_be_says_what_to_give_and_creates_nothing(
     _create(server, DATASETS, "imagenet", SPEC)
     _create(server, RUNTIMES, "imagenet", {"replicas": 1})
     _create(server, DATASETS, "external", SPEC | {"alluxio": {"masters": ["a:1"]}})
+    _create(server, RUNTIMES, "left", {"replicas": 1})
+    uid = _objects(server, DATASETS)["external"]["metadata"]["uid"]
+    owner = {"apiVersion": "data.fluid.io/v1alpha1", "kind": "Dataset", "name": "left", "uid": uid}
+    with server.changed:
+        server.store.patch(RUNTIMES, "default", "left", {"metadata": {"ownerReferences": [owner]}})
     _backup(server, phase="Complete")
     _backup(server, "of-gone", dataset="gone", phase="Complete")
     _backup(server, "failed", phase="Failed", message="no space")
 
     assert named in _fails(code, f"restore {arguments}", capsys)
     assert set(_objects(server, DATASETS)) == {"imagenet", "external"}
-    assert set(_objects(server, RUNTIMES)) == {"imagenet"}
+    assert set(_objects(server, RUNTIMES)) == {"imagenet", "left"}
 
 
 @pytest.mark.parametrize(

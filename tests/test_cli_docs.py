@@ -21,14 +21,23 @@ from fluidctl.cli import main
 from fluidctl.commands import app
 from fluidctl.exits import MEANING, Code
 
-DOCS = Path(__file__).parent.parent / "docs"
-_REASON = r"[A-Z][a-z]+([A-Z][a-z]+)*|OOMKilled"
-#: Words of the same form: kinds of events, phases of other objects, reasons of runs.
-_NO_REASONS = {"Bound", "Conflict", "Released", "Dataset", "Normal", "Reconcile", "Warning"} | {
-    "Refresh",
-    "Requested",
-    "Schedule",
-}
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+_REASON = r"[A-Z][a-z]+([A-Z][a-z]+)*|[A-Za-z]*OOMKilled"
+#: Words of the same form: kinds, types of events and conditions, phases, values of fields, reasons of runs, what
+#: Kubernetes says of a container.
+_NO_REASONS = set(
+    re.findall(
+        r"\w+",
+        """
+        AlluxioRuntime ConfigMap Dataset DataBackup PersistentVolumeClaim Secret Service StatefulSet Normal
+        Warning Conflict Reconcile Refresh Restore Verify Delete Executing Failed Bound Released Pending
+        NotReady PartialReady PodScheduled Requested Schedule Waiting True False DatasetView Seen
+        RuntimeView CreateContainerConfigError CreateContainerError RunContainerError RegistryUnavailable
+        ErrImageNeverPull ErrImagePull ImagePullBackOff InvalidImageName
+        """,
+    )
+)
 _BLOCK = re.compile(r"(<!-- begin (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -119,25 +128,51 @@ def test_the_flags_of_a_job_are_documented(capsys: pytest.CaptureFixture[str]) -
     assert documented == flags
 
 
+def _words(*files: Path) -> set[str]:
+    """Every literal of these modules that has the form of a reason, but for docstrings."""
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
+    literals = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    return {word for word in literals if re.fullmatch(_REASON, word)} - _NO_REASONS
+
+
+def _said_by_jobs() -> set[str]:
+    """The reasons that the Jobs around backups give as more precise than their exit codes."""
+    calls = [
+        node
+        for file in (ROOT / "fluidctl" / "backup").glob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("refused", "BackupError")
+    ]
+    literals = [part for call in calls for part in ast.walk(ast.Tuple(call.args[:2])) if isinstance(part, ast.Constant)]
+    return {part.value for part in literals if re.fullmatch(_REASON, str(part.value))}
+
+
 def _reasons() -> set[str]:
     """Every reason that a condition can have: words of the modules that make conditions, and those of enumerations."""
-    root = DOCS.parent / "controllers"
-    files = [*(root / "dataset").glob("*.py"), root / "apply.py", root / "api" / "validation.py"]
-    words = {
-        node.value
-        for file in files
-        if file.name not in ("__init__.py", "life.py")  # names of the package; reasons of runs
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(_REASON, node.value)
-    }
-    return words - _NO_REASONS | {*Reason, *(describe(code)[0] for code in Exit if code)}
+    rooms = ROOT / "controllers"
+    # Without names of the packages, and reasons of runs.
+    dataset = [file for file in (rooms / "dataset").glob("*.py") if file.name not in ("__init__.py", "life.py")]
+    runtime = [rooms / "runtime" / f"{name}.py" for name in ("__init__", "pods", "report", "view")]
+    own = [rooms / "backup" / "reasons.py", rooms / "backup" / "report.py", *(rooms / "schedules").glob("*.py")]
+    found = _words(*dataset, *runtime, *own, rooms / "apply.py", rooms / "api" / "validation.py")
+    conflicts = {f"{kind}Conflict" for kind in ("Job", "Service", "ConfigMap", "StatefulSet", "DataBackup")}
+    exits = {describe(code)[0] for code in Exit if code}
+    return found | _said_by_jobs() | conflicts | exits | {*Reason, "InvalidSpec", "Signal9"}
 
 
-def test_every_reason_has_a_row_in_the_troubleshooting_page_and_every_row_a_reason() -> None:
+def _rows(page: str) -> set[str]:
+    cells = re.findall(r"^\| ([\w, ]+) \|", (DOCS / page).read_text(encoding="utf-8"), re.MULTILINE)
+    return {word for cell in cells for word in cell.split(", ")} - {"reason"}
+
+
+def test_every_reason_has_a_row_in_a_table_of_what_to_do_and_every_row_a_reason() -> None:
     """Whoever is paged looks up the word that the condition shows."""
-    rows = re.findall(r"^\| (\w+) \|", (DOCS / "troubleshooting.md").read_text(encoding="utf-8"), re.MULTILINE)
+    rows = _rows("troubleshooting.md") | _rows("backup.md")
 
-    assert {row for row in rows if row != "reason"} == _reasons() | {"InvalidSpec", "Signal9"}
+    assert {"without a row": _reasons() - rows, "without a reason": rows - _reasons()} == {
+        "without a row": set(),
+        "without a reason": set(),
+    }
 
 
 def test_the_readme_names_only_commands_targets_and_files_that_exist() -> None:
