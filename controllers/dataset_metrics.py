@@ -7,11 +7,12 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from controllers.api.dataset_status import DatasetStatus
+from controllers.api.dataset_status import DatasetStatus, RestorePhase
 from controllers.api.result import Exit, describe
 from controllers.api.times import epoch
 
-STEPS = ("load", "size")
+STEPS = ("stage", "mount", "load", "size")
+RESTORE_ENDS = (RestorePhase.RESTORED, RestorePhase.FAILED, RestorePhase.ABANDONED)
 
 _BUCKETS = (1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 28800, 86400)
 _OBJECT = ["namespace", "dataset"]
@@ -43,6 +44,14 @@ class DatasetMetrics(Collector):
             buckets=_BUCKETS,
             registry=registry,
         )
+        self._restores = Counter(
+            "fluidctl_dataset_restores_total",
+            "Restores from a backup, by how they ended.",
+            ["result"],
+            registry=registry,
+        )
+        for end in RESTORE_ENDS:
+            self._restores.labels(end.value)
         for step in STEPS:
             self._seconds.labels(step)
             for code in Exit:
@@ -64,6 +73,10 @@ class DatasetMetrics(Collector):
         self._attempts.labels(step, reason).inc()
         if seconds is not None:
             self._seconds.labels(step).observe(seconds)
+
+    def restored(self, result: str) -> None:
+        """Count a restore that ended; ``result`` is one of RESTORE_ENDS."""
+        self._restores.labels(result).inc()
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """See Collector; writers wait no longer than it takes to copy the dictionary."""

@@ -9,7 +9,7 @@ from controllers.api.dataset import DatasetStatus
 from controllers.api.model import Model
 from controllers.api.times import epoch
 from controllers.dataset import JobState, Observed
-from controllers.dataset_metrics import DatasetMetrics
+from controllers.dataset_metrics import RESTORE_ENDS, STEPS, DatasetMetrics
 from controllers.decision import Key
 from controllers.kube.resources import DATASETS
 from controllers.masters import MasterPoller
@@ -52,7 +52,10 @@ class Pollers:
         self._metrics.seen(key.namespace, key.name, new)
         if old.run.number != new.run.number:
             return
-        for name, before, after in (("load", old.load, new.load), ("size", old.size, new.size)):
+        if new.restore.phase != old.restore.phase and new.restore.phase in RESTORE_ENDS:
+            self._metrics.restored(new.restore.phase.value)
+        for name in STEPS:
+            before, after = getattr(old, name), getattr(new, name)
             if after.completion_time and not before.completion_time:
                 seconds = (epoch(after.completion_time) or 0.0) - (epoch(after.start_time) or 0.0)
                 self._metrics.attempt(name, "Complete", max(0.0, seconds))

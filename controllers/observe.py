@@ -9,6 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from controllers.api.conditions import READY, REFRESHING
+from controllers.api.databackup import DataBackupStatus
+from controllers.api.databackup import parse_status as parse_backup
 from controllers.api.dataset import (
     DatasetSpec,
     DatasetStatus,
@@ -41,6 +43,9 @@ from controllers.kube.resources import DATASETS, EVENTS, PODS
 from controllers.kube.store import Store
 from controllers.master_snapshot import ClusterAddress, MasterSnapshot, cache_status
 from controllers.progress import Sample
+from controllers.runtime import names
+from controllers.runtime.view import RuntimeView
+from controllers.runtime.view import view as view_of_runtime
 from controllers.stores import Stores, key_of
 from controllers.turns import is_ours
 from controllers.volumes import csi_source, persistent_volume, persistent_volume_claim, volume_name
@@ -83,14 +88,17 @@ class Observer:
     def dataset(self, obj: dict[str, Any], problem: Problem | None) -> Observed:
         """Return what is known of this Dataset now; ``problem`` is what the API server last refused."""
         meta = _meta(obj)
-        spec, spec_error = self._spec(obj)
+        runtime = self._runtime(meta)
+        spec, spec_error = self._spec(obj, runtime)
         status = parse_status(obj)
-        masters, path = address_of(spec)
+        masters, path = address_of(spec, meta)
         pods = _own(self._stores.pods, meta)
         raw_jobs = [job for job in _own(self._stores.jobs, meta) if is_ours(job)]
         jobs = tuple(job_view(job, pods_of(job, pods)) for job in raw_jobs)
         volume, claim = self._volumes(meta, spec, masters, path)
         address = cluster_address(spec, meta.namespace if self._cluster.in_cluster else "")
+        if spec is not None and spec.alluxio is None:  # asked at once when it serves, not when a back-off has passed
+            address = _own_address(meta) if runtime.master_ready else None
         sample = self._progress((meta.namespace, meta.name))
         return Observed(
             now=self._now(),
@@ -109,20 +117,35 @@ class Observer:
             volume=volume,
             claim=claim,
             claim_users=self._users(meta) if meta.deleting and claim.deleting else (),
-            master=self._master(address, status),
+            runtime=runtime,
+            backup=self._backup(meta, spec),
+            master=self._master(address, status) if address or not masters else _not_ready(runtime),
             progress=ProgressSample(*sample) if sample else None,
             line=self._line(meta.namespace, jobs),
             problem=problem,
         )
 
-    def _spec(self, obj: dict[str, Any]) -> tuple[DatasetSpec | None, Problem | None]:
+    def _spec(self, obj: dict[str, Any], runtime: RuntimeView) -> tuple[DatasetSpec | None, Problem | None]:
         try:
             spec = parse_spec(obj)
-            # Managed Alluxio (AlluxioRuntime) is not served yet: only spec.alluxio names a master.
-            validate(spec, self._limits, runtime_exists=False)
+            validate(spec, self._limits, runtime_exists=runtime.exists)
         except SpecError as error:
             return None, Problem(error.reason, error.message)
         return spec, None
+
+    def _runtime(self, meta: Meta) -> RuntimeView:
+        """Return what is seen of the AlluxioRuntime of the Dataset's name."""
+        found = self._stores.runtimes.get(meta.namespace, meta.name)
+        masters = self._stores.statefulsets.get(meta.namespace, names.master(meta.name))
+        uid = found["metadata"]["uid"] if found else ""
+        pods = [pod for pod in self._stores.pods.by_index("runtime", uid) if uid]
+        mine = [pod for pod in pods if pod["metadata"].get("namespace") == meta.namespace]
+        return view_of_runtime(found, masters, mine, self._config.alluxio_image, dataset_uid=meta.uid)
+
+    def _backup(self, meta: Meta, spec: DatasetSpec | None) -> DataBackupStatus | None:
+        wanted = spec.data_restore_location if spec else None
+        found = self._stores.backups.get(meta.namespace, wanted.backup_name) if wanted else None
+        return parse_backup(found) if found else None
 
     def _volumes(
         self, meta: Meta, spec: DatasetSpec | None, masters: tuple[str, ...], path: str
@@ -181,11 +204,21 @@ def _own(store: Store, meta: Meta) -> list[dict[str, Any]]:
     return [obj for obj in store.by_index("dataset", meta.uid) if obj["metadata"].get("namespace") == meta.namespace]
 
 
-def address_of(spec: DatasetSpec | None) -> tuple[tuple[str, ...], str]:
+def address_of(spec: DatasetSpec | None, meta: Meta) -> tuple[tuple[str, ...], str]:
     """Return the masters and the dataset's path in Alluxio; ((), "/") where there are none."""
-    if spec is None or spec.alluxio is None:
+    if spec is None:
         return (), "/"
-    return spec.alluxio.masters, spec.dataset_path
+    masters = spec.alluxio.masters if spec.alluxio else names.masters(meta.namespace, meta.name)
+    return masters, spec.dataset_path
+
+
+def _own_address(meta: Meta) -> ClusterAddress:
+    return ClusterAddress(names.masters(meta.namespace, meta.name), names.MASTER_WEB_PORT)
+
+
+def _not_ready(runtime: RuntimeView) -> MasterView:
+    """Return the master of a runtime as long as nobody needs to ask it."""
+    return MasterView(False, runtime.reason or "MasterStarting", runtime.message or "the master is not ready yet")
 
 
 def _meta(obj: dict[str, Any]) -> Meta:

@@ -33,6 +33,16 @@ def load(**given: Any) -> dict[str, Any]:
     return {**GOOD, "load": given}
 
 
+def secret(name: str, key: str) -> dict[str, Any]:
+    """Return an option of a mount whose value is in a Secret."""
+    return {"name": "s3a.accessKeyId", "valueFrom": {"secretKeyRef": {"name": name, "key": key}}}
+
+
+def managed(mount: dict[str, Any] | None = None, **restore: Any) -> dict[str, Any]:
+    """Return a spec for an Alluxio of its own, good but for what is added to its mount, or its restore."""
+    return {"mounts": [{**MOUNT, **(mount or {})}]} | ({"dataRestoreLocation": restore} if restore else {})
+
+
 REFUSED = (
     Refused("nothing to load", {}, "spec.mounts is empty", "there is nothing to load"),
     Refused("mountPoint without scheme", mounts({"mountPoint": "bucket/images"}), "not the URI", "must be a URI"),
@@ -79,9 +89,21 @@ REFUSED = (
     Refused("capacity of no unit", {**GOOD, "volume": {"capacity": "much"}}, "spec.volume.capacity", "should match"),
     Refused(
         "restore from two places",
-        {**GOOD, "dataRestoreLocation": {"path": "pvc://a", "backupName": "b"}},
+        managed(path="pvc://a/b", backupName="b"),
         "exactly one of path and backupName",
         "exactly one of path and backupName",
     ),
-    Refused("restore from nowhere", {**GOOD, "dataRestoreLocation": {}}, "exactly one of path", "exactly one of path"),
+    Refused("restore from nowhere", managed(onFailure="Fail"), "exactly one of path", "exactly one of path"),
+    Refused(
+        "restore into an Alluxio that exists",
+        {**GOOD, "dataRestoreLocation": {"backupName": "b"}},
+        "remove spec.alluxio and create an AlluxioRuntime",
+    ),
+    Refused("restore from a node", managed(path="local:///backup"), "only a PersistentVolumeClaim holds backups"),
+    Refused("restore from outside of the claim", managed(path="pvc://a/b/../../c"), "no part . or .."),
+    Refused("restore from a whole claim", managed(path="pvc://a/"), "add the directory of the backup"),
+    Refused("pin of another kind", managed(path="pvc://a/b", checksum="md5:1"), "should match", "should match"),
+    Refused("Secret without key", managed({"encryptOptions": [secret("aws", "")]}), "with name and key of a Secret"),
+    Refused("Secret that climbs", managed({"encryptOptions": [secret("../etc", "k")]}), "with name and key"),
+    Refused("key that climbs", managed({"encryptOptions": [secret("aws", "..")]}), "with name and key"),
 )

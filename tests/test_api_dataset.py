@@ -143,7 +143,7 @@ def test_a_mount_is_below_the_root_of_its_dataset() -> None:
     spec = parse_spec({"spec": {"mounts": mounts, "alluxio": alluxio}})
     assert [spec.alluxio_path(mount) for mount in spec.mounts] == ["/images", "/images/b"]
     spec = parse_spec({"spec": {"mounts": mounts}})
-    assert [spec.alluxio_path(mount) for mount in spec.mounts] == ["/", "/b"]
+    assert [spec.alluxio_path(mount) for mount in spec.mounts] == ["/dataset", "/dataset/b"]
 
 
 def test_a_spec_that_does_not_fit_names_the_field_the_rule_and_what_was_given() -> None:
@@ -201,14 +201,16 @@ def test_fields_of_fluid_that_are_not_served_are_named_and_do_no_harm() -> None:
         "spec.tolerations",
         "spec.placement",
         "spec.mounts[0].shared",
-        "spec.dataRestoreLocation",
+        "spec.dataRestoreLocation.nodeName",
     )
 
 
-def test_fields_that_a_later_release_will_act_on_are_named_too_where_they_are_set() -> None:
+def test_how_something_is_mounted_is_not_served_where_the_alluxio_exists_already() -> None:
     mount = {"mountPoint": "s3://bucket", "readOnly": True, "options": {"a": "b"}}
     load = {"refreshSchedule": "0 3 * * *", "timeZone": "Asia/Tokyo", "maxRemovedFraction": "0.2", "parallelism": 3}
-    assert unserved_fields({"spec": {"mounts": [mount, mount], "load": load, "suspend": True}}) == (
+    spec = {"mounts": [mount, mount], "load": load, "suspend": True}
+    assert unserved_fields({"spec": spec}) == ()
+    assert unserved_fields({"spec": {**spec, "alluxio": {"masters": ["m:19998"]}}}) == (
         "spec.mounts[0].options",
         "spec.mounts[0].readOnly",
         "spec.mounts[1].options",

@@ -125,12 +125,20 @@ def test_the_numbers_of_the_exit_codes_are_frozen() -> None:
         14: "MOUNT_MISSING",
         15: "NOT_GRPC",
         16: "INVALID_PATH",
+        17: "BACKUP_REFUSED",
+        18: "MOUNT_REFUSED",
         20: "UNREACHABLE",
         21: "INCOMPLETE",
         22: "NO_PROGRESS",
         23: "TERMINATED",
         24: "MASTER_CHANGED",
         25: "SUSPICIOUS_REFRESH",
+        26: "NO_SPACE",
+        27: "READ_ONLY_VOLUME",
+        28: "VOLUME_FAILED",
+        29: "BACKUP_FAILED",
+        30: "BACKUP_IN_PROGRESS",
+        31: "RESTORE_MISMATCH",
     }
 
 
@@ -173,3 +181,10 @@ def test_the_argv_of_a_refresh_and_of_the_check_of_a_master_are_frozen() -> None
     ]
     check = replace(base, step="size", known_cluster="c-1")
     assert [word for word in check.argv() if word not in base.argv()] == ["size", "--known-cluster=c-1"]
+    restored = replace(base, step="size", expected=Totals(3, 1, 42))
+    assert [word for word in restored.argv() if word not in base.argv()] == [
+        "size",
+        "--expect-files=3",
+        "--expect-directories=1",
+        "--expect-bytes=42",
+    ]

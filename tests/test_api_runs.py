@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from controllers.api.dataset import parse_spec
-from controllers.api.runs import inputs_hash
+from controllers.api.runs import inputs_hash, mounts_hash
+from tests.dataset_cases import secret
 
 SPEC: dict[str, Any] = {
     "mounts": [
@@ -20,6 +21,10 @@ def hashed(**changes: Any) -> str:
     return inputs_hash(parse_spec({"spec": {**SPEC, **changes}}))
 
 
+def managed(**changes: Any) -> str:
+    return inputs_hash(parse_spec({"spec": {"mounts": [{"mountPoint": "s3://bucket", **changes}]}}))
+
+
 def with_mount(**changes: Any) -> dict[str, Any]:
     return {"mounts": [{**SPEC["mounts"][0], **changes}, SPEC["mounts"][1]]}
 
@@ -30,7 +35,20 @@ def with_alluxio(**changes: Any) -> dict[str, Any]:
 
 def test_the_hash_is_frozen_so_that_an_upgrade_never_loads_every_dataset_again() -> None:
     assert hashed() == "bea00f82715aa32d"
-    assert inputs_hash(parse_spec({"spec": {"mounts": [{"mountPoint": "s3://bucket"}]}})) == "a59665d8e27c4a1b"
+    assert managed() == "c445bbfbe6784e71"
+    assert managed(readOnly=True) == "bef9054e9051dba2"
+    assert managed(encryptOptions=[secret("aws", "id"), secret("aws", "key")]) == "354831468d151c88"
+
+
+def test_the_hash_that_a_backup_carries_is_frozen_so_that_no_upgrade_makes_it_useless() -> None:
+    mounts = [{"mountPoint": "s3://b/a", "path": "/a", "options": {"x": "1"}}, {"mountPoint": "s3://b/b", "name": "b"}]
+    assert mounts_hash(parse_spec({"spec": {"mounts": mounts}})) == "f6f93cd851d6b189"
+    assert mounts_hash(parse_spec({"spec": {"mounts": mounts[::-1]}})) == "f6f93cd851d6b189"
+
+
+def test_in_an_alluxio_of_its_own_all_that_a_mount_needs_is_an_input() -> None:
+    ids = [managed(encryptOptions=[secret("aws", name)]) for name in ("id", "key")]
+    assert len({managed(), managed(readOnly=True), *ids}) == 4
 
 
 @pytest.mark.parametrize(

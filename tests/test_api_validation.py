@@ -4,7 +4,7 @@ import pytest
 
 from controllers.api.dataset import SpecError, parse_spec
 from controllers.api.validation import Limits, master_allowed, parse_address, validate
-from tests.dataset_cases import ALLUXIO, GOOD, MOUNT, REFUSED, Refused, alluxio, mounts
+from tests.dataset_cases import ALLUXIO, GOOD, MOUNT, REFUSED, Refused, alluxio, mounts, secret
 
 NO_LIMITS = Limits()
 
@@ -30,15 +30,17 @@ def test_a_bad_spec_is_refused_for_good_in_words_for_its_author(case: Refused) -
         pytest.param(mounts({"mountPoint": "hdfs://user@namenode:8020/warehouse", "path": "/w"}), id="user in the URI"),
         pytest.param(mounts({"mountPoint": "s3://bucket/with space/ü", "path": "/with space"}), id="odd names"),
         pytest.param(alluxio(masters=["10.0.0.1:19998", "[fd00::1]:19998", "m.alluxio.svc.:19998"]), id="addresses"),
-        pytest.param({**GOOD, "dataRestoreLocation": {"backupName": "monday"}}, id="restore"),
+        pytest.param({"mounts": [MOUNT], "dataRestoreLocation": {"backupName": "monday"}}, id="restore by name"),
+        pytest.param({"mounts": [MOUNT], "dataRestoreLocation": {"path": "pvc://c/a/b/"}}, id="restore by path"),
+        pytest.param({"mounts": [{**MOUNT, "encryptOptions": [secret("aws", "key.id")]}]}, id="a Secret"),
     ],
 )
 def test_a_good_spec_passes(spec: object) -> None:
-    check(spec)
+    check(spec, runtime_exists=True)
 
 
 def test_without_alluxio_and_runtime_the_dataset_waits_and_is_told_what_to_name() -> None:
-    with pytest.raises(SpecError, match=r"spec\.alluxio\.masters") as caught:
+    with pytest.raises(SpecError, match=r"create an AlluxioRuntime .* spec\.alluxio\.masters") as caught:
         check({"mounts": [MOUNT]})
     assert (caught.value.reason, caught.value.permanent) == ("RuntimeMissing", False)
     check({"mounts": [MOUNT]}, runtime_exists=True)

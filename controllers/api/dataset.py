@@ -96,18 +96,19 @@ def status_dict(status: Model) -> dict[str, Any]:
 
 def unserved_fields(obj: dict[str, Any]) -> tuple[str, ...]:
     """Return the paths, as `spec.mounts[0].shared`, of fields that are set and that this release does not act on."""
-    return tuple(_unserved(DatasetSpec.read(obj.get("spec"), lenient=True), "spec"))
+    spec = DatasetSpec.read(obj.get("spec"), lenient=True)
+    return tuple(_unserved(spec, "spec", managed=spec.alluxio is None))
 
 
-def _unserved(value: object, where: str) -> Iterator[str]:
+def _unserved(value: object, where: str, *, managed: bool) -> Iterator[str]:
     if isinstance(value, tuple):
         for index, item in enumerate(value):
-            yield from _unserved(item, f"{where}[{index}]")
+            yield from _unserved(item, f"{where}[{index}]", managed=managed)
     if isinstance(value, Model):
         for name, info in type(value).model_fields.items():
             item, path = getattr(value, name), f"{where}.{info.alias or name}"
-            if not is_unserved(info):
-                yield from _unserved(item, path)
+            if not is_unserved(info, managed=managed):
+                yield from _unserved(item, path, managed=managed)
             elif item != info.default:
                 yield path
 

@@ -1,7 +1,7 @@
 """The spec of a Dataset: what a user asks for. Import it from `controllers.api.dataset`."""
 
 import enum
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
@@ -12,7 +12,7 @@ from controllers.api.fluid import (
     UnservedMountFields,
     UnservedRestoreFields,
 )
-from controllers.api.model import UNSERVED, Model, normal_path, rules
+from controllers.api.model import UNSERVED_ELSEWHERE, Model, normal_path, rules
 
 #: Root of a Dataset in an Alluxio of its own (an AlluxioRuntime).
 MANAGED_PATH = "/dataset"
@@ -87,6 +87,12 @@ _ONE_SOURCE = rules(
 _IS_ABSOLUTE = rules(("self.startsWith('/')", "must start with a slash"))
 
 
+def _text(value: Any, *path: str) -> str:
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, str) else ""
+
+
 class MountSpec(UnservedMountFields):
     """One directory of a storage, and where it appears in the dataset."""
 
@@ -104,18 +110,27 @@ class MountSpec(UnservedMountFields):
         description="Where the mount appears, seen from the dataset's root (spec.alluxio.datasetPath). Default: /name.",
         max_length=1024,
     )
-    options: Annotated[dict[str, str], UNSERVED] = Field(
+    options: Annotated[dict[str, str], UNSERVED_ELSEWHERE] = Field(
         default={}, description="Options of the mount, as Alluxio knows them."
     )
-    encrypt_options: Annotated[tuple[EncryptOption, ...], UNSERVED] = Field(
+    encrypt_options: Annotated[tuple[EncryptOption, ...], UNSERVED_ELSEWHERE] = Field(
         default=(), description="Options whose values are in Secrets.", max_length=64
     )
-    read_only: Annotated[bool, UNSERVED] = Field(default=False, description="Whether the mount is read-only.")
+    read_only: Annotated[bool, UNSERVED_ELSEWHERE] = Field(default=False, description="Whether the mount is read-only.")
 
     @property
     def dataset_path(self) -> str:
         """Return where the mount appears in the dataset: normal form, starts with "/"."""
         return normal_path(self.path or f"/{self.name}")
+
+    @property
+    def secrets(self) -> tuple[tuple[str, str, str], ...]:
+        """Return option, Secret and key of every option whose value is in a Secret; what is missing reads as empty."""
+        where = ("valueFrom", "secretKeyRef")
+        return tuple(
+            (_text(each, "name"), _text(each, *where, "name"), _text(each, *where, "key"))
+            for each in self.encrypt_options
+        )
 
 
 class AlluxioSpec(Model):

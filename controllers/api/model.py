@@ -76,6 +76,8 @@ def _rfc3339(text: str) -> str:
 
 #: Marks a field of a spec that is read, so that objects of Fluid or of a later release apply, and not acted on.
 UNSERVED = Field(json_schema_extra={"x-unserved": True})
+#: The same, but acted on where the Alluxio is the Dataset's own: nobody's mounts are changed behind his back.
+UNSERVED_ELSEWHERE = Field(json_schema_extra={"x-unserved-elsewhere": True})
 #: A number of things: fits int64, which is what the API server keeps.
 Count = Annotated[int, Field(ge=0, le=INT64_MAX, json_schema_extra={"format": "int64"})]
 #: The difference of two of them.
@@ -98,6 +100,7 @@ def normal_path(path: str) -> str:
     return "/" + "/".join(name for name in path.split("/") if name)
 
 
-def is_unserved(info: FieldInfo) -> bool:
-    """Return whether a field is marked UNSERVED."""
-    return isinstance(info.json_schema_extra, dict) and bool(info.json_schema_extra.get("x-unserved"))
+def is_unserved(info: FieldInfo, *, managed: bool = False) -> bool:
+    """Return whether a field is marked UNSERVED; or, unless the Alluxio is ``managed``, UNSERVED_ELSEWHERE."""
+    marks = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    return bool(marks.get("x-unserved") or (marks.get("x-unserved-elsewhere") and not managed))

@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Any
 
-from controllers.api.dataset import DatasetSpec
+from controllers.api.dataset import DatasetSpec, MountSpec
 
 PROJECTION = 1
 
@@ -36,6 +36,13 @@ def _projection(spec: DatasetSpec) -> dict[str, Any]:
         "masters": sorted(spec.alluxio.masters) if spec.alluxio else [],
         "datasetPath": spec.dataset_path,
         "mounts": sorted(
-            [mount.dataset_path, mount.mount_point, sorted(mount.options.items())] for mount in spec.mounts
+            [mount.dataset_path, mount.mount_point, sorted(mount.options.items()), *_managed(spec, mount)]
+            for mount in spec.mounts
         ),
     }
+
+
+def _managed(spec: DatasetSpec, mount: MountSpec) -> list[Any]:
+    """Return what else is mounted anew where the Alluxio is the Dataset's own; nothing where it is not set."""
+    more = [mount.read_only, sorted(mount.secrets)]
+    return [more] if spec.alluxio is None and (mount.read_only or mount.secrets) else []

@@ -31,6 +31,8 @@ class _Structural:
         schema = {key: value for key, value in node.items() if key in _KEPT or key.startswith("x-kubernetes-")}
         if node.get("x-unserved"):
             schema["description"] += " This release does not act on it."
+        if node.get("x-unserved-elsewhere"):
+            schema["description"] += " An existing Alluxio (spec.alluxio) is not changed for it."
         if "properties" in node:
             schema["properties"] = {name: self.convert(item) for name, item in node["properties"].items()}
         if "items" in node:

@@ -10,12 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from controllers import schedule
+from controllers.api.databackup import PathError, parse_claim_path
 from controllers.api.dataset import DatasetSpec, Loader, MountSpec, SpecError
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.")
 _PASSWORD = re.compile(r"[^/]*://[^/@]*:[^/@]*@")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+_SECRET = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+_SECRET_KEY = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,253}")
 LOCAL_SCHEMES = ("local", "file")
 
 
@@ -37,8 +40,9 @@ def validate(spec: DatasetSpec, limits: Limits, *, runtime_exists: bool) -> None
         raise SpecError(". ".join(problems[:3]))
     if spec.alluxio is None and not runtime_exists:
         raise SpecError(
-            "there is no Alluxio for this dataset: create it anew and name an existing one in spec.alluxio.masters "
-            "(an AlluxioRuntime of the same name is not served by this release)",
+            "there is no Alluxio for this dataset: create an AlluxioRuntime of the same name in its namespace (one "
+            "that is being deleted, or that belongs to an earlier Dataset of this name, is none), or make the Dataset "
+            "anew and name an existing Alluxio in spec.alluxio.masters",
             reason="RuntimeMissing",
             permanent=False,
         )
@@ -84,10 +88,18 @@ def _mount_problems(spec: DatasetSpec, limits: Limits) -> Iterator[str]:
     for index, mount in enumerate(spec.mounts):
         where = f"spec.mounts[{index}]"
         yield from (f"{where}.{problem}" for problem in _uri_problems(mount.mount_point, limits))
+        if spec.alluxio is None:
+            yield from (f"{where}.{problem}" for problem in _secret_problems(mount))
         if problem := _path_problem(mount):
             yield f"{where}.{problem}"
         elif (first := taken.setdefault(mount.dataset_path, index)) != index:
             yield f"{where} is at {mount.dataset_path}, as spec.mounts[{first}] is: give one of them another path"
+
+
+def _secret_problems(mount: MountSpec) -> Iterator[str]:
+    for index, (option, secret, key) in enumerate(mount.secrets):
+        if not (option and _SECRET.fullmatch(secret) and _SECRET_KEY.fullmatch(key)):
+            yield f"encryptOptions[{index}] needs a name, and valueFrom.secretKeyRef with name and key of a Secret"
 
 
 def _path_problem(mount: MountSpec) -> str:
@@ -143,5 +155,20 @@ def _alluxio_problems(spec: DatasetSpec, limits: Limits) -> Iterator[str]:
 
 def _restore_problems(spec: DatasetSpec) -> Iterator[str]:
     restore = spec.data_restore_location
-    if restore is not None and bool(restore.path) == bool(restore.backup_name):
+    if restore is None:
+        return
+    if bool(restore.path) == bool(restore.backup_name):
         yield "spec.dataRestoreLocation needs exactly one of path and backupName"
+    elif spec.alluxio is not None:
+        yield (
+            "spec.dataRestoreLocation needs an Alluxio of its own, with an empty journal: remove spec.alluxio and "
+            "create an AlluxioRuntime of the same name"
+        )
+    elif restore.path:
+        try:
+            _, directory = parse_claim_path(restore.path)
+        except PathError as error:
+            yield f"spec.dataRestoreLocation.path: {error}"
+        else:
+            if not directory:
+                yield "spec.dataRestoreLocation.path names a claim only: add the directory of the backup in it"

@@ -5,7 +5,7 @@
 1. Is it being deleted?            -> cancel Jobs, delete claim and volume, let go        (deletion)
 2. Is the spec acceptable?         -> say what to do                                      (here)
 3. Does something begin?           -> a new run, a refresh, a check, a new chance         (life, refresh, check)
-4. Which step of the run is next?  -> stage, mount, load, size         (steps, gates, stepjob, results, attempts, restore)
+4. Which step of the run is next?  -> stage, mount, load, size                            (steps, gates, restore)
 5. Is everything there?            -> volume, proof, Ready                                (here, volume)
 
 Afterwards ``report`` computes what a person reads.

@@ -3,10 +3,10 @@ that it survives a restart of the controller."""
 
 from typing import Any
 
-from controllers.api.dataset import CountStatus, DatasetStatus, LoadStatus, Phase, SizeStatus
+from controllers.api.dataset import CountStatus, DatasetStatus, Phase, StepStatus
 from controllers.api.result import Exit, describe
 from controllers.api.times import epoch
-from controllers.dataset.seen import LOAD, SIZE
+from controllers.dataset.seen import LOAD, MOUNT, SIZE, STAGE
 
 #: Seconds between attempts: 10, 20, 40 ... 300.
 RETRY_BASE, RETRY_CAP = 10.0, 300.0
@@ -19,17 +19,29 @@ CLOCK_SKEW = 60.0
 
 UNREACHABLE = describe(Exit.UNREACHABLE)[0]
 
+_PHASES = {
+    STAGE: Phase.PENDING,  # no master runs
+    MOUNT: Phase.LOADING_METADATA,
+    LOAD: Phase.LOADING_METADATA,
+    SIZE: Phase.SIZING,
+}
+_PLANS = ((MOUNT, LOAD, SIZE), (STAGE, MOUNT, SIZE), (STAGE, MOUNT, LOAD, SIZE))
+
+
+def plan(status: DatasetStatus) -> tuple[str, ...]:
+    """Return the steps of the run in order."""
+    return status.run.plan if status.run.plan in _PLANS else (LOAD, SIZE)
+
 
 def current(status: DatasetStatus) -> str:
-    """Return the step that is not over, or "" where nothing is left to do."""
-    if not status.load.completion_time:
-        return LOAD
-    return SIZE if status.master.checking or not status.size.completion_time else ""
+    """Return the first step that is not over, or "" where nothing is left to do."""
+    due = (step for step in plan(status) if not of(status, step).completion_time)
+    return next(due, SIZE if status.master.checking else "")
 
 
-def of(status: DatasetStatus, step: str) -> LoadStatus | SizeStatus:
+def of(status: DatasetStatus, step: str) -> StepStatus:
     """Return what is known of that step."""
-    return status.load if step == LOAD else status.size
+    return {STAGE: status.stage, MOUNT: status.mount, LOAD: status.load, SIZE: status.size}[step]
 
 
 def changed(status: DatasetStatus, step: str, **values: Any) -> DatasetStatus:
@@ -41,7 +53,7 @@ def phase_of(status: DatasetStatus, step: str) -> Phase:
     """Return the phase while that step is under way. A phase that is Ready leaves it only by a new run."""
     if status.phase == Phase.READY:
         return Phase.READY
-    return Phase.LOADING_METADATA if step == LOAD else Phase.SIZING
+    return _PHASES[step]
 
 
 def given_up(status: DatasetStatus) -> bool:
@@ -60,7 +72,12 @@ def counted(status: DatasetStatus) -> CountStatus:
     )
 
 
-def retry_at(mine: LoadStatus | SizeStatus, now: float) -> float:
+def failures(status: DatasetStatus) -> int:
+    """Return how many attempts of the run's steps failed."""
+    return sum(of(status, step).failures for step in plan(status))
+
+
+def retry_at(mine: StepStatus, now: float) -> float:
     """Return when the next attempt may start, in seconds since the epoch; not after ``now`` where nothing failed."""
     failed = past(mine.last_failure_time, now)
     if mine.last_reason == UNREACHABLE:

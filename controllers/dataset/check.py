@@ -8,12 +8,14 @@ from controllers.api.dataset import DatasetStatus, MasterStatus, Phase
 from controllers.api.result import Exit
 from controllers.dataset.attempts import changed, counted, current
 from controllers.dataset.refresh import under_way
+from controllers.dataset.restore import JOURNAL_LOST
 from controllers.dataset.seen import SIZE, JobState, Observed
 
 
 def was_reset(seen: Observed) -> bool:
     """Whether it is known that the master has lost the metadata."""
-    return seen.status.phase == Phase.READY and (_has_fewer_paths(seen) or _is_another(seen))
+    lost = _has_fewer_paths(seen) or _is_another(seen) or seen.runtime.reason == JOURNAL_LOST
+    return seen.status.phase == Phase.READY and lost
 
 
 def due(seen: Observed) -> bool:

@@ -14,11 +14,12 @@ from controllers.api.dataset import (
     ProgressStatus,
     RunStatus,
     SizeStatus,
+    StepStatus,
 )
 from controllers.api.times import rfc3339
-from controllers.dataset import check, refresh
+from controllers.dataset import check, refresh, restore
 from controllers.dataset.attempts import changed, current, given_up, of, phase_of, probe_at
-from controllers.dataset.seen import SIZE, Observed
+from controllers.dataset.seen import MOUNT, SIZE, STAGE, Observed
 
 
 def begin(seen: Observed) -> DatasetStatus:
@@ -30,6 +31,7 @@ def begin(seen: Observed) -> DatasetStatus:
         status = refresh.begin(seen, trigger)
     else:
         status = check.begin(seen) if check.due(seen) else _new_chance(seen)
+    status = restore.left_behind(seen, status)
     return status.model_copy(update={"last_handled_retry": seen.meta.retry})
 
 
@@ -40,19 +42,25 @@ def why_new_run(seen: Observed) -> str:
         return "Created"
     if status.run.inputs != seen.inputs:
         return "InputsChanged"
+    if restore.moved(seen):
+        return "BackupChanged"
     return "MasterReset" if check.was_reset(seen) else ""
 
 
 def _new_run(seen: Observed, reason: str) -> DatasetStatus:
-    status = seen.status
+    status, steps = seen.status, restore.plan(seen)
     run = RunStatus(number=status.run.number + 1, inputs=seen.inputs, start_time=rfc3339(seen.now), reason=reason)
+    run = run.model_copy(update={"plan": steps})
     # What was asked for before there was anything to refresh is served by the first run.
     asked = seen.meta.refresh if reason == "Created" else status.last_handled_refresh
     update = {
         "phase": Phase.PENDING,
         "run": run,
+        STAGE: StepStatus(attempt=1 if STAGE in steps else 0),
+        MOUNT: StepStatus(attempt=1 if MOUNT in steps else 0),
         "load": LoadStatus(attempt=1),
         "size": SizeStatus(attempt=1),
+        "restore": restore.fresh(seen, steps, reason),
         "master": MasterStatus(),
         "progress": ProgressStatus(),
         "refresh": refresh.left(status),
@@ -78,7 +86,7 @@ def _new_chance(seen: Observed) -> DatasetStatus:
         return status
     # A probe gets one attempt; a person's word gets them all.
     failures = 0 if asked or edited else max(0, of(status, step).failures - 1)
-    fresh = changed(status, step, failures=failures, last_failure_time="", given_up=False)
+    fresh = restore.retried(changed(status, step, failures=failures, last_failure_time="", given_up=False))
     return fresh.model_copy(update={"phase": phase_of(status, step)}) if over else fresh
 
 

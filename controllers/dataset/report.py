@@ -2,11 +2,19 @@
 
 from controllers.api import conditions as c
 from controllers.api.conditions import FALSE, TRUE, UNKNOWN, Condition
-from controllers.api.dataset import DatasetSpec, DatasetStatus, Loader, Phase, ProgressStatus, VolumeStatus
+from controllers.api.dataset import (
+    DatasetSpec,
+    DatasetStatus,
+    Loader,
+    Phase,
+    ProgressStatus,
+    RestorePhase,
+    VolumeStatus,
+)
 from controllers.api.times import epoch, rfc3339
-from controllers.dataset import refresh, volume
-from controllers.dataset.attempts import counted, current, given_up, of
-from controllers.dataset.seen import Observed
+from controllers.dataset import refresh, restore, volume
+from controllers.dataset.attempts import counted, current, failures, given_up, of
+from controllers.dataset.seen import SIZE, Observed
 from controllers.dataset.steps import Step
 from controllers.decision import Event, Problem
 
@@ -15,7 +23,10 @@ from controllers.decision import Event, Problem
 PROGRESS_EVERY = (2.0, 30.0)
 
 #: Reasons that a good life passes through in a moment: an event for each would bury those that matter.
-PASSING = {"AskingMaster", "JobCreated", "PodStarting", "Loading", "ReadingResult", "Counting", "Binding"}
+PASSING = {
+    *("AskingMaster", "JobCreated", "PodStarting", "Loading", "ReadingResult", "Counting", "Binding"),
+    *("Staging", "Mounting", "MasterStarting", "MasterStopping", "MasterStopped"),
+}
 
 
 def finished(seen: Observed, step: Step, spec: DatasetSpec | None) -> DatasetStatus:
@@ -41,11 +52,12 @@ def _conditions(
     stalled = step.stalled and ready[0] != TRUE
     working = ready[0] != TRUE and not stalled and (status.phase != Phase.READY or ready[1] == refresh.SUSPICIOUS)
     why = ready[1:]
-    rows = [(c.ACCEPTED, *_accepted(seen)), (c.MASTER_REACHABLE, *_master(seen))]
+    rows = [(c.ACCEPTED, *_accepted(seen, status)), (c.MASTER_REACHABLE, *_master(seen))]
     if spec is not None:
         rows += [
             (c.METADATA_LOADED, *_loaded(status, step)),
             (c.SIZED, *_sized(status, step)),
+            *([(c.RESTORED, *restored)] if (restored := restore.condition(status, step.reason, step.message)) else []),
             (c.AVAILABLE, *volume.available(seen, status, spec)),
         ]
     rows += [
@@ -61,9 +73,11 @@ def _conditions(
     return rows + [(kind, UNKNOWN, "NotYet", "") for kind in c.ALWAYS_SHOWN if kind not in shown]
 
 
-def _accepted(seen: Observed) -> tuple[str, str, str]:
+def _accepted(seen: Observed, status: DatasetStatus) -> tuple[str, str, str]:
     if seen.spec_error is not None:
         return FALSE, seen.spec_error.reason, seen.spec_error.message
+    if seen.spec and seen.spec.data_restore_location and status.run.number and status.restore.phase is None:
+        return TRUE, "RestoreIgnored", "dataRestoreLocation is acted on where a Dataset is made, not afterwards"
     if seen.unserved:
         return TRUE, "UnservedFields", f"set, but not served here: {', '.join(seen.unserved)}"
     return TRUE, "Accepted", "the spec can be served"
@@ -84,6 +98,8 @@ def _loaded(status: DatasetStatus, step: Step) -> tuple[str, str, str]:
         return TRUE, "Loaded", f"{text}: {step.message}"
     if status.size.completion_time and not status.size.proved:
         return TRUE, "LoadedUnverified", status.size.last_error or "loaded; nothing proves that no file is missing"
+    if status.load.loader == restore.LOADER:
+        return TRUE, "Restored", f"restored from {status.restore.source}, proved at {status.load.completion_time}"
     if status.load.loader == Loader.ALLUXIO_CLI and not status.size.completion_time:
         return TRUE, "LoadedUnverified", "the commands of Alluxio ended well, which proves nothing; the count follows"
     return TRUE, "Loaded", f"loaded at {status.load.completion_time}"
@@ -95,7 +111,7 @@ def _sized(status: DatasetStatus, step: Step) -> tuple[str, str, str]:
         found = status.size.loaded_by_size
         late = f", of them {found:,} loaded by the count itself" if found else ""
         return TRUE, "Counted", f"{size.files:,} files, {size.directories:,} directories, {size.bytes:,} bytes{late}"
-    if current(status) == "size":
+    if current(status) == SIZE:
         return FALSE, step.reason, step.message
     return FALSE, "NotLoaded", "files are counted when the metadata is loaded"
 
@@ -159,7 +175,7 @@ def _pause(status: DatasetStatus, last: float) -> float:
 
 def events(old: DatasetStatus, new: DatasetStatus) -> tuple[Event, ...]:
     """Return one event for each turn that a person cares about: the phase, what Ready says, the end of a refresh."""
-    return (*_turn_of_ready(old, new), *_end_of_refresh(old, new))
+    return (*_turn_of_ready(old, new), *_end_of_refresh(old, new), *_end_of_restore(old, new))
 
 
 def _turn_of_ready(old: DatasetStatus, new: DatasetStatus) -> tuple[Event, ...]:
@@ -170,7 +186,7 @@ def _turn_of_ready(old: DatasetStatus, new: DatasetStatus) -> tuple[Event, ...]:
     turned = before is None or (before.reason != after.reason and after.reason not in PASSING)
     if not turned and old.phase == new.phase:
         return ()
-    bad = (stalled and stalled.status == TRUE) or _failures(new) > _failures(old)
+    bad = (stalled and stalled.status == TRUE) or failures(new) > failures(old)
     kind = "Warning" if after.status != TRUE and bad else "Normal"
     action = new.phase.value if new.phase else "Reconcile"
     reason = action if after.reason in PASSING else after.reason
@@ -187,5 +203,11 @@ def _end_of_refresh(old: DatasetStatus, new: DatasetStatus) -> tuple[Event, ...]
     return (Event(kind, after.reason, "Refresh", after.message),)
 
 
-def _failures(status: DatasetStatus) -> int:
-    return status.load.failures + status.size.failures
+def _end_of_restore(old: DatasetStatus, new: DatasetStatus) -> tuple[Event, ...]:
+    if new.restore.phase == old.restore.phase:
+        return ()
+    if new.restore.phase == RestorePhase.ABANDONED:
+        text = f"{new.restore.reason}: {new.restore.message}; everything is loaded from the storage instead"
+        return (Event("Warning", "RestoreAbandoned", "Restore", text),)
+    found = c.find(new.conditions, c.RESTORED)
+    return (Event("Normal", "Restored", "Restore", found.message),) if found and found.status == TRUE else ()

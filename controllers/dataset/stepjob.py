@@ -1,15 +1,19 @@
 """The Job of one attempt: its name, and what its container is told."""
 
+from dataclasses import replace
 from typing import Any
 
+from controllers.api import job_commands as jc
 from controllers.api.cli_result import cli_container_command, cli_environment
 from controllers.api.command import RESULT_PATH, Mount, StepCommand
-from controllers.api.dataset import DatasetSpec, Loader
+from controllers.api.dataset import DatasetSpec, Loader, MountSpec
+from controllers.api.runs import mounts_hash
 from controllers.api.spelling import encode
-from controllers.dataset import refresh
+from controllers.dataset import refresh, restore
 from controllers.dataset.attempts import of
-from controllers.dataset.seen import LOAD, SIZE, Observed
-from controllers.jobs import Container, job_name, step_job
+from controllers.dataset.seen import LOAD, MOUNT, SIZE, STAGE, Observed
+from controllers.jobs import Attached, Container, job_name, step_job
+from controllers.runtime import names
 
 
 def name(seen: Observed, step: str) -> str:
@@ -43,7 +47,59 @@ def job(seen: Observed, spec: DatasetSpec, step: str) -> dict[str, Any]:
 
 
 def _container(seen: Observed, spec: DatasetSpec, step: str) -> Container:
-    return Container(("fluidctl", *_command(seen, spec, step).argv()), seen.config.job_image)
+    argv, attached = _told(seen, spec, step)
+    made = Container(("fluidctl", *argv), seen.config.job_image, attached=attached)
+    # What is staged is read by the master, and by nobody else.
+    return replace(made, user=seen.runtime.user, group=seen.runtime.group) if step == STAGE else made
+
+
+def _told(seen: Observed, spec: DatasetSpec, step: str) -> tuple[list[str], tuple[Attached, ...]]:
+    if step == STAGE:
+        return _stage(seen, spec)
+    if step == MOUNT:
+        return _mount(seen, spec)
+    return _command(seen, spec, step).argv(), ()
+
+
+def _stage(seen: Observed, spec: DatasetSpec) -> tuple[list[str], tuple[Attached, ...]]:
+    """Verify the backup and lay it beside the journal; of a restore that was abandoned, remove it again."""
+    journal = Attached(jc.JOURNAL_CLAIM_PATH, claim=names.journal_claim(seen.meta.name), read_only=False)
+    found = restore.source(seen, spec)
+    if not restore.under_way(seen.status) or not isinstance(found, restore.Source):
+        return jc.StageRestore(seen.meta.uid, discard=True).argv(), (journal,)
+    wanted = jc.StageRestore(
+        owner=seen.meta.uid,
+        directory=found.directory,
+        mounts_hash=mounts_hash(spec),
+        engine_version=seen.runtime.engine_version,
+        manifest_sha256=found.manifest_sha256,
+        checksum=spec.data_restore_location.checksum if spec.data_restore_location else "",
+    )
+    return wanted.argv(), (Attached(jc.CLAIM_PATH, claim=found.claim), journal)
+
+
+def _mount(seen: Observed, spec: DatasetSpec) -> tuple[list[str], tuple[Attached, ...]]:
+    """Mount every storage. Only this pod sees the Secrets, and of them only the keys that are asked for."""
+    keys: dict[str, set[str]] = {}
+    for mount in spec.mounts:
+        for _, secret, key in mount.secrets:
+            keys.setdefault(secret, set()).add(key)
+    attached = tuple(
+        Attached(f"{jc.SECRETS_PATH}/{secret}", secret=secret, keys=tuple(sorted(wanted)))
+        for secret, wanted in sorted(keys.items())
+    )
+    mounts = tuple(_wanted(spec, mount) for mount in spec.mounts)
+    return jc.MountStorages(seen.masters, encode(seen.path.encode()), mounts).argv(), attached
+
+
+def _wanted(spec: DatasetSpec, mount: MountSpec) -> jc.WantedMount:
+    return jc.WantedMount(
+        path=encode(spec.alluxio_path(mount).encode()),
+        uri=mount.mount_point,
+        read_only=mount.read_only,
+        options=mount.options,
+        secrets={name: f"{secret}/{key}" for name, secret, key in mount.secrets},
+    )
 
 
 def _cli_container(seen: Observed) -> Container:
@@ -65,6 +121,7 @@ def _command(seen: Observed, spec: DatasetSpec, step: str) -> StepCommand:
         directories=() if step != LOAD or whole else load.failed_directories,
         evidence=load.evidence if step == SIZE else "",
         accept_unverified=spec.load.accept_unverified and step == SIZE,
+        expected=restore.expected(seen.status) if step == SIZE else None,
         known_cluster=master.cluster_id if step == SIZE and master.checking else "",
         **(refresh.options(seen.status, spec) if step == LOAD and refresh.under_way(seen.status) else {}),
     )

@@ -1,6 +1,6 @@
-"""The two steps of a run, load and size: what is done with the Job of each attempt.
+"""The steps of a run: what is done with the Job of each attempt.
 
-A run is a chain: load, then size, then publish. Each policy below looks at one state of one Job and answers with a
+A run is a chain, mostly load and size, then publish. Each policy below looks at one state of one Job and answers with a
 ``Step``. A step that is over hands on to the next one in the same pass, so no dataset waits for a tick.
 """
 
@@ -8,12 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from controllers.api.dataset import DatasetSpec, DatasetStatus, MasterStatus, Phase, printable_bytes
+from controllers.api.dataset import DatasetSpec, DatasetStatus, Phase
 from controllers.api.result import Exit, Result, describe
-from controllers.api.times import epoch, rfc3339
-from controllers.dataset import check, refresh, stepjob
-from controllers.dataset.attempts import UNREACHABLE, changed, current, given_up, of, phase_of, probe_at, retry_at
-from controllers.dataset.seen import LOAD, NOT_POLLED, RETRY_ANNOTATION, SIZE, JobState, JobView, Observed
+from controllers.api.times import rfc3339
+from controllers.dataset import check, refresh, restore, results, stepjob
+from controllers.dataset.attempts import UNREACHABLE, changed, current, given_up, of, phase_of, plan, probe_at, retry_at
+from controllers.dataset.gates import gate
+from controllers.dataset.seen import LOAD, MOUNT, RETRY_ANNOTATION, SIZE, STAGE, JobState, JobView, Observed
 from controllers.decision import Child, CreateJob
 
 #: Job and pod come by two watches: how long the pod's last words may lag behind the Job's end. Whoever deletes a pod by
@@ -23,10 +24,10 @@ RESULT_GRACE = 10.0
 STARTING_GRACE = 5.0
 #: Nothing of ours changes when Kubernetes makes no pod for a Job, so its events are looked up again after so long.
 NO_POD_AGAIN = 10.0
-#: How long a Job waits for the first look at its master: a look takes 13 seconds at most, and usually no time.
-FIRST_LOOK_SECONDS = 20.0
 
+#: What sends a count back to the load; what sends a step at a master of our own back to the mounts, which it has lost.
 LOAD_AGAIN = {describe(code)[0] for code in (Exit.INCOMPLETE, Exit.MASTER_CHANGED)}
+MOUNT_AGAIN = {describe(code)[0] for code in (Exit.MOUNT_MISSING, Exit.PATH_NOT_FOUND)}
 
 
 @dataclass(frozen=True)
@@ -73,17 +74,20 @@ def _start(seen: Observed, spec: DatasetSpec, step: str) -> Step:
         if mine.last_reason == UNREACHABLE:
             text = f"{mine.last_error}; tried again, and no attempt is charged"
         return Step(seen.status, mine.last_reason, text, requeue_after=retry_in)
-    if seen.master.reachable is None and seen.master.reason == NOT_POLLED:
-        asked_for = seen.now - (epoch(seen.status.run.start_time) or 0.0)
-        if asked_for < FIRST_LOOK_SECONDS:
-            text = "asking the Alluxio master how it is"
-            return Step(seen.status, "AskingMaster", text, requeue_after=FIRST_LOOK_SECONDS - asked_for)
-    if seen.master.reachable is False:
-        return Step(seen.status, "MasterUnreachable", f"waiting for the Alluxio master: {seen.master.message}")
+    if (wait := gate(seen, spec, step)) is not None:
+        if wait.failed:
+            return _failed(seen, spec, step, wait.reason, wait.message, permanent=wait.permanent)
+        return Step(seen.status, wait.reason, wait.message, stalled=wait.stalled, requeue_after=wait.requeue_after)
+    return _create(seen, spec, step)
+
+
+def _create(seen: Observed, spec: DatasetSpec, step: str) -> Step:
     name = stepjob.name(seen, step)
     status = changed(seen.status, step, job_name=name)
     if step == LOAD:
         status = changed(status, LOAD, loader=stepjob.loader(seen, spec).value)
+    if step == STAGE and restore.under_way(status):
+        status = restore.changed(status, source=str(restore.source(seen, spec)))
     made = (CreateJob(stepjob.job(replace(seen, status=status), spec, step)),)
     if seen.problem is not None:  # the last try was refused; what is claimed is what was seen
         return Step(status, seen.problem.reason, seen.problem.message, children=made, stalled=True)
@@ -128,7 +132,8 @@ def _starting(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> Ste
         return replace(_created(seen.status, job.name), requeue_after=soon)
     text = f"waiting for the pod of Job {job.name}: {waiting}"
     again = left if job.pod else min(left, NO_POD_AGAIN)
-    return Step(_granted(seen, step, job), "PodStarting", text, requeue_after=again)
+    missing = "persistentvolumeclaim" in waiting and "not found" in waiting  # the scheduler's words
+    return Step(_granted(seen, step, job), "VolumeNotFound" if missing else "PodStarting", text, requeue_after=again)
 
 
 def _too_late(spec: DatasetSpec, job: JobView, waiting: str) -> str:
@@ -136,10 +141,13 @@ def _too_late(spec: DatasetSpec, job: JobView, waiting: str) -> str:
 
 
 def _running(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> Step:
-    text = {LOAD: "loading metadata", SIZE: "counting files and bytes"}[step]
+    reason, text = RUNNING[step]
     if step == LOAD and refresh.under_way(seen.status):
         text = "comparing the metadata with the storage"
-    return Step(_granted(seen, step, job), {LOAD: "Loading", SIZE: "Counting"}[step], text)
+    if step == STAGE:
+        found = seen.status.restore
+        text = f"{text} {found.source}" if restore.under_way(seen.status) else "removing what was staged"
+    return Step(_granted(seen, step, job), reason, text)
 
 
 def _deleting(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> Step:
@@ -164,37 +172,11 @@ def _succeeded(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> St
             )
         return _failed(seen, spec, step, "ResultLost", f"Job {job.name} succeeded but its pod and result are gone")
     granted = _granted(seen, step, job)
-    ended = rfc3339(job.finished or seen.now)
-    if step == LOAD:
-        return run(seen, _loaded(granted, job.result, ended), spec)
     if granted.master.checking:
-        return run(seen, changed(check.same(granted), SIZE, **_HEALED), spec)
-    return run(seen, _sized(granted, job.result, ended), spec)
-
-
-def _loaded(status: DatasetStatus, result: Result, ended: str) -> DatasetStatus:
-    found = _counts(result)
-    update = {"completion_time": ended, "evidence": result.evidence, "failed_directories": (), "failed_count": 0}
-    # Failures stay: the count may send the load back, and only a complete count shows that it is over with them.
-    status = changed(status, LOAD, **found, **update)
-    status = changed(status, SIZE, attempt=max(1, status.size.attempt))
-    status = status.model_copy(update={"phase": phase_of(status, SIZE), **_master(result)})
-    return refresh.loaded(status, result)
-
-
-def _sized(status: DatasetStatus, result: Result, ended: str) -> DatasetStatus:
-    found = _counts(result)
-    honest = {"proved": result.proved, "loaded_by_size": result.loaded_by_size}
-    doubt = {} if result.proved else {"last_error": result.message}
-    status = changed(status, SIZE, **{**found, **honest, **_HEALED, **doubt}, completion_time=ended)
-    status = changed(status, LOAD, **_HEALED)
-    totals = {
-        "file_count": status.size.files,
-        "ufs_total_bytes": status.size.bytes,
-        "file_num": str(status.size.files),
-        "ufs_total": printable_bytes(status.size.bytes),
-    }
-    return refresh.sized(status.model_copy(update={**totals, **_master(result)}))
+        return run(seen, results.healed(check.same(granted), SIZE), spec)
+    if step == STAGE and restore.under_way(granted) and (bad := restore.refused(spec, job.result)):
+        return _failed(seen, spec, step, bad.reason, bad.message, permanent=bad.reason != "ResultLost")
+    return run(seen, results.over(granted, step, job.result, rfc3339(job.finished or seen.now)), spec)
 
 
 def _failed_job(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> Step:
@@ -224,15 +206,17 @@ def _failed(
     permanent: bool = False,
     result: Result | None = None,
 ) -> Step:
-    """Record a failed attempt and say what follows: a new attempt, the load again, or nothing for an hour."""
+    """Record a failed attempt and say what follows: a new attempt, an earlier step again, or nothing for an hour."""
     checking = bool(seen.status.master.checking)  # the count itself stays what it is
-    back = LOAD if step == SIZE and reason in LOAD_AGAIN and not checking else step
+    back = step if checking else _back(seen.status, step, reason)
+    charged = 0 if reason == UNREACHABLE else 1
+    over = (permanent and back == step) or of(seen.status, back).failures + charged >= spec.load.max_attempts
+    if over and restore.under_way(seen.status):
+        back = STAGE
     mine = of(seen.status, back)
-    failures = mine.failures + (0 if reason == UNREACHABLE else 1)
-    over = permanent or failures >= spec.load.max_attempts
     update: dict[str, Any] = {
         "attempt": mine.attempt + 1,
-        "failures": failures,
+        "failures": mine.failures + charged,
         "last_failure_time": rfc3339(seen.now),
         "last_reason": reason,
         "last_error": text,
@@ -241,14 +225,40 @@ def _failed(
     }
     if back == LOAD and result is not None:
         update |= {"failed_directories": result.failed_directories[:5], "failed_count": result.failed_count}
-    status = changed(seen.status, back, **update)
-    if back != step:  # the count starts over after the load, under a name of its own
-        status = changed(status, SIZE, attempt=status.size.attempt + 1, start_time="")
+    status = _begun_anew(changed(seen.status, back, **update), back, step)
     if step == LOAD:
         status = refresh.failed(status, reason, text)
-    phase = Phase.FAILED if over and status.phase != Phase.READY else phase_of(status, back)
-    return _start(replace(seen, status=status.model_copy(update={"phase": phase})), spec, back)
+    if back == STAGE and restore.under_way(status):
+        status = restore.failed(status, spec, reason, text)
+    over = of(status, back).given_up and status.phase != Phase.READY
+    status = status.model_copy(update={"phase": Phase.FAILED if over else phase_of(status, back)})
+    return _start(replace(seen, status=status), spec, back)
 
+
+def _back(status: DatasetStatus, step: str, reason: str) -> str:
+    """Return the step with which the run goes on after that failure."""
+    if restore.begins_anew(status, step, reason):
+        return STAGE
+    if step in (LOAD, SIZE) and reason in MOUNT_AGAIN and MOUNT in plan(status):
+        return MOUNT
+    return LOAD if step == SIZE and reason in LOAD_AGAIN and LOAD in plan(status) else step
+
+
+def _begun_anew(status: DatasetStatus, back: str, step: str) -> DatasetStatus:
+    """Let the steps after ``back``, up to ``step``, start over under names of their own."""
+    steps = plan(status)
+    for name in steps[steps.index(back) + 1 : steps.index(step) + 1]:
+        attempt = of(status, name).attempt + 1
+        status = changed(status, name, attempt=attempt, start_time="", completion_time="")
+    return status
+
+
+RUNNING = {
+    STAGE: ("Staging", "verifying the backup"),
+    MOUNT: ("Mounting", "mounting the storages"),
+    LOAD: ("Loading", "loading metadata"),
+    SIZE: ("Counting", "counting files and bytes"),
+}
 
 HANDLERS: dict[JobState, Callable[[Observed, DatasetSpec, str, JobView], Step]] = {
     JobState.SUSPENDED: _suspended,
@@ -258,28 +268,3 @@ HANDLERS: dict[JobState, Callable[[Observed, DatasetSpec, str, JobView], Step]] 
     JobState.FAILED: _failed_job,
     JobState.DELETING: _deleting,
 }
-
-_HEALED: dict[str, Any] = {
-    "failures": 0,
-    "last_failure_time": "",
-    "last_reason": "",
-    "last_error": "",
-    "given_up": False,
-}
-
-
-# --- small helpers ----------------------------------------------------------------------------------------------------
-
-
-def _counts(result: Result) -> dict[str, int]:
-    if result.totals is None:
-        return {}
-    return {"files": result.totals.files, "directories": result.totals.directories, "bytes": result.totals.bytes}
-
-
-def _master(result: Result) -> dict[str, MasterStatus]:
-    if result.master is None:
-        return {}
-    found = result.master
-    made = MasterStatus(address=found.address, version=found.version, cluster_id=found.cluster_id)
-    return {"master": made.model_copy(update={"start_time_ms": found.start_time_ms})}

@@ -9,6 +9,7 @@ from typing import Any
 
 from controllers.api.conditions import FALSE, TRUE, UNKNOWN
 from controllers.api.dataset import DatasetSpec, DatasetStatus, Phase, Publish
+from controllers.dataset import restore
 from controllers.dataset.seen import Observed, VolumeView
 from controllers.decision import Child, CreateVolume, DeleteVolume
 from controllers.volumes import CLAIM, VOLUME, csi_source, persistent_volume, persistent_volume_claim
@@ -20,6 +21,8 @@ def due(status: DatasetStatus, spec: DatasetSpec) -> bool:
         return False
     if status.phase == Phase.READY:
         return True
+    if restore.unfinished(status):  # a master that restored a part serves a part
+        return False
     reached = {
         Publish.IMMEDIATELY: True,
         Publish.AFTER_LOAD: bool(status.load.completion_time),
