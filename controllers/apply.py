@@ -27,18 +27,34 @@ from controllers.jobs import DATASET_UID, PARKED, RELEASED, SCHEDULE_UID
 from controllers.kube.client import Cluster
 from controllers.kube.errors import AlreadyExists, Conflict, Forbidden, Invalid, NotFound
 from controllers.kube.resources import (
+    ALLUXIORUNTIMES,
+    CONFIGMAPS,
+    DATABACKUPS,
     DATASETS,
     JOBS,
     PERSISTENTVOLUMECLAIMS,
     PERSISTENTVOLUMES,
-    RESOURCES,
+    SCHEDULEDDATABACKUPS,
     SECRETS,
+    SERVICES,
+    STATEFULSETS,
     Resource,
 )
 from controllers.stores import Stores
 from controllers.volumes import CLAIM, VOLUME
 
 Obj = dict[str, Any]
+
+
+def _by_kind(*resources: Resource) -> dict[str, Resource]:
+    return {resource.kind: resource for resource in resources}
+
+
+#: What is written, by kind; the controller's rights are read from these tables.
+OURS = _by_kind(DATASETS, ALLUXIORUNTIMES, DATABACKUPS, SCHEDULEDDATABACKUPS)
+CREATED = _by_kind(STATEFULSETS, SERVICES, CONFIGMAPS, PERSISTENTVOLUMECLAIMS, DATABACKUPS)
+PATCHED = _by_kind(STATEFULSETS, ALLUXIORUNTIMES)
+DELETED = _by_kind(STATEFULSETS, PERSISTENTVOLUMES, PERSISTENTVOLUMECLAIMS, DATABACKUPS)
 
 
 class Refused(Exception):
@@ -58,24 +74,15 @@ class Applier:
 
     def apply(self, obj: Obj, decision: Decision) -> None:
         """Carry out a decision on this object; raise KubeError, Refused or LostLease where that stops half way."""
-        resource = RESOURCES[obj["kind"]]
         if decision.release:
-            self._finalizers(resource, obj, decision)
+            self._finalizers(obj, decision)
             return
-        obj = self._finalizers(resource, obj, decision)
-        written = self._status(resource, obj, decision)
+        obj = self._finalizers(obj, decision)
+        written = self._status(obj, decision)
         if written is None and decision.children:
-            self._still_current(resource, obj)
+            self._still_current(obj)
         for child in decision.children:
             self._child(obj, child)
-
-    def exists(self, key: Key) -> bool:
-        """Whether the API server knows the object: a selector, or a cache that is behind, may hide it."""
-        try:
-            self._cluster.get(RESOURCES[key.kind], key.namespace, key.name)
-        except NotFound:
-            return False
-        return True
 
     def delete_orphan(self, volume: Obj) -> bool:
         """Delete a PV and its claim, if the Dataset that they are labelled with does not exist; return whether so.
@@ -85,7 +92,7 @@ class Applier:
         uid = volume["metadata"]["labels"][DATASET_UID]
         claim = volume["spec"].get("claimRef") or {}
         namespace, name = claim.get("namespace", ""), claim.get("name", "")
-        if self._knows(namespace, name, uid):
+        if self.knows(Key(DATASETS.kind, namespace, name), uid):
             return False
         found = self._stores.claims.get(namespace, name)
         if found and found["metadata"]["labels"].get(DATASET_UID) == uid:  # not a copy, which has the label too
@@ -93,11 +100,13 @@ class Applier:
         self._delete(PERSISTENTVOLUMES, "", volume["metadata"]["name"], volume["metadata"]["uid"])
         return True
 
-    def _knows(self, namespace: str, name: str, uid: str) -> bool:
+    def knows(self, dataset: Key, uid: str = "") -> bool:
+        """Whether the API server has the Dataset, with that uid where one is given."""
         try:
-            return bool(self._cluster.get(DATASETS, namespace, name)["metadata"]["uid"] == uid)
+            found = self._cluster.get(DATASETS, dataset.namespace, dataset.name)
         except NotFound:
             return False
+        return uid in ("", found["metadata"]["uid"])
 
     def release(self, job: Obj, now: float) -> None:
         """Unsuspend a Job, in the version that was seen, and note when that was done first."""
@@ -115,11 +124,11 @@ class Applier:
         body = {"metadata": about, "spec": {"suspend": suspend}}
         self._stores.jobs.observe_write(self._cluster.merge_patch(JOBS, meta["namespace"], meta["name"], body))
 
-    def _finalizers(self, resource: Resource, obj: Obj, decision: Decision) -> Obj:
+    def _finalizers(self, obj: Obj, decision: Decision) -> Obj:
         if decision.finalizers is None:
             return obj
         self._guard()
-        meta = obj["metadata"]
+        resource, meta = OURS[obj["kind"]], obj["metadata"]
         names = list(decision.finalizers.finalizers)
         body = {"metadata": {"resourceVersion": meta["resourceVersion"], "finalizers": names}}
         written = self._cluster.merge_patch(resource, meta["namespace"], meta["name"], body)
@@ -128,23 +137,24 @@ class Applier:
             self._seen(resource, written)
         return written
 
-    def _status(self, resource: Resource, obj: Obj, decision: Decision) -> Obj | None:
+    def _status(self, obj: Obj, decision: Decision) -> Obj | None:
         if decision.status is None:
             return None
         status = status_dict(decision.status)
         if status == obj.get("status"):
             return None
         self._guard()
+        resource = OURS[obj["kind"]]
         written = self._cluster.replace_status(resource, {**obj, "status": status})
         self._seen(resource, written)
         return written
 
-    def _still_current(self, resource: Resource, obj: Obj) -> None:
+    def _still_current(self, obj: Obj) -> None:
         """Raise Conflict where the cached object is an old one: what was done long ago must not be done again.
 
         A status write would have found out by its resourceVersion; where the status did not change, this look-up does.
         """
-        meta = obj["metadata"]
+        resource, meta = OURS[obj["kind"]], obj["metadata"]
         found = self._cluster.get(resource, meta["namespace"], meta["name"])["metadata"]
         if (found["uid"], found["resourceVersion"]) != (meta["uid"], meta["resourceVersion"]):
             text = f"{resource.kind} {meta['namespace']}/{meta['name']}: the cache is behind; read again"
@@ -159,14 +169,16 @@ class Applier:
                     self._create_volume(obj, kind, body)
                 case CreateJob(body):
                     self._create(obj, JOBS, body)
+                case Create(SECRETS.kind, body):
+                    self._create_secret(obj, body)
                 case Create(kind, body):
-                    self._create(obj, RESOURCES[kind], body)
+                    self._create(obj, CREATED[kind], body)
                 case Patch(kind, name, uid, body):
-                    self._patch(obj, RESOURCES[kind], name, uid, body)
+                    self._patch(obj, PATCHED[kind], name, uid, body)
                 case DeleteJob(name, uid):
                     self._delete(JOBS, namespace, name, uid)
                 case DeleteVolume(kind, name, uid) | Delete(kind, name, uid):
-                    self._delete(RESOURCES[kind], namespace if RESOURCES[kind].namespaced else "", name, uid)
+                    self._delete(DELETED[kind], namespace if DELETED[kind].namespaced else "", name, uid)
         except Forbidden as error:
             reason = "NamespaceTerminating" if error.namespace_terminating else "Forbidden"
             raise Refused(Problem(reason, error.message)) from error
@@ -183,11 +195,14 @@ class Applier:
         try:
             made = self._cluster.create(resource, namespace, body)
         except AlreadyExists:
-            if resource == SECRETS:  # which we may not read; its name is that of the owner's, and so are its readers
-                return
             made = self._cluster.get(resource, namespace, name)
             _must_own(owner, resource.kind, made)
         self._seen(resource, made)
+
+    def _create_secret(self, owner: Obj, body: Obj) -> None:
+        """Create it, or take one of its name for ours: nobody here may read a Secret."""
+        with contextlib.suppress(AlreadyExists):
+            self._cluster.create(SECRETS, owner["metadata"]["namespace"], body)
 
     def _patch(self, owner: Obj, resource: Resource, name: str, uid: str, body: Obj) -> None:
         namespace = owner["metadata"]["namespace"]
@@ -201,14 +216,15 @@ class Applier:
 
     def _create_volume(self, dataset: Obj, kind: str, body: Obj) -> None:
         namespace, name = body["metadata"].get("namespace", ""), body["metadata"]["name"]
+        resource = PERSISTENTVOLUMES if kind == VOLUME else PERSISTENTVOLUMECLAIMS
         if kind == VOLUME:
             self._no_other_claim(dataset, body["spec"]["claimRef"])
         try:
-            made = self._cluster.create(RESOURCES[kind], namespace, body)
+            made = self._cluster.create(resource, namespace, body)
         except AlreadyExists:
-            made = self._cluster.get(RESOURCES[kind], namespace, name)
+            made = self._cluster.get(resource, namespace, name)
             _must_be_ours(dataset, kind, made)
-        self._seen(RESOURCES[kind], made)
+        self._seen(resource, made)
 
     def _no_other_claim(self, dataset: Obj, claim: Obj) -> None:
         """Raise Refused where somebody else has the claim's name: Kubernetes would bind our volume to that claim.

@@ -25,7 +25,7 @@ from controllers.kube.resources import (
 )
 from controllers.kube.store import Change, ChangeKind
 from controllers.metrics import Metrics
-from controllers.stores import Stores, dataset_of, key_of
+from controllers.stores import WATCHED, Stores, dataset_of, key_of
 from controllers.volumes import volume_name
 from workqueue import Clock, Lane
 
@@ -156,10 +156,12 @@ def reflectors(
 
     Children are watched by our label alone, Datasets by the configured selector. Volumes have no namespace.
     """
-    for resource, store in stores.watched().items():
+    filled = stores.watched()
+    for resource in WATCHED:
         selector = config.selector if resource == DATASETS else "" if resource.group == DATASETS.group else SELECTOR
         for namespace in (config.namespaces if resource.namespaced else ()) or (None,):
             name = resource.plural if namespace is None else f"{resource.plural}/{namespace}"
             report = metrics.reflector(resource.plural)
             scope: dict[str, Any] = {"namespace": namespace, "label_selector": selector, "report": report}
-            yield name, Reflector(cluster, resource, store, wakes.rows[resource], **scope, clock=clock, rng=rng)
+            what = (cluster, resource, filled[resource], wakes.rows[resource])
+            yield name, Reflector(*what, **scope, clock=clock, rng=rng)

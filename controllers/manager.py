@@ -8,6 +8,7 @@ import gc
 import logging
 import os
 import random
+import secrets
 import signal
 import socket
 import threading
@@ -36,8 +37,9 @@ from controllers.master_snapshot import ClusterAddress
 from controllers.masters import MasterPoller
 from controllers.metrics import Metrics
 from controllers.observe import Observer
+from controllers.observe_runtime import RuntimeHandler
 from controllers.progress import ProgressReader
-from controllers.reconciler import Reconciler
+from controllers.reconciler import Handler, Reconciler
 from controllers.stores import Stores
 from controllers.worker import Workers
 from workqueue import SystemClock, WorkQueue
@@ -170,7 +172,7 @@ class Controller:
             except NotFound:
                 missing.append(resource.kind)
         if missing:
-            kinds = f"the kind {missing[0]}" if len(missing) == 1 else f"the kinds {', '.join(missing)}"
+            kinds = ", ".join(missing)
             raise CrdsMissingError(f"the cluster {self._cluster.host} does not know {kinds}: install the CRDs first")
 
     def _wait_for_caches(self) -> None:
@@ -259,7 +261,7 @@ class Controller:
         )
         return Reconciler(
             self._stores,
-            (observer,),
+            self._handlers(observer),
             Applier(self._cluster, self._stores, self._may_write),
             now=self._clock.now,
             follower=follower,
@@ -269,6 +271,10 @@ class Controller:
             everywhere=self._config.global_loads,
             selected=bool(self._config.selector),
         )
+
+    def _handlers(self, observer: Observer) -> tuple[Handler, ...]:
+        stores, config, now = self._stores, self._config, self._clock.now
+        return (observer, RuntimeHandler(stores, config, now=now, token=lambda: secrets.token_hex(32)))
 
     def _transport(self) -> HttpTransport:
         """Ask masters directly, or from a laptop through the API server, which alone can reach them."""

@@ -152,7 +152,7 @@ class Reconciler:
     def _is_of_others(self, obj: dict[str, Any]) -> bool:
         """Whether its Dataset exists, but is not one of the selector's."""
         dataset = dataset_of(obj)
-        return not self._stores.datasets.get(dataset.namespace, dataset.name) and self._applier.exists(dataset)
+        return not self._stores.datasets.get(dataset.namespace, dataset.name) and self._applier.knows(dataset)
 
     def _refused(self, key: Key, problem: Problem, now: float) -> Outcome:
         known, since = self._problems.get(key, (None, now))

@@ -21,6 +21,18 @@ from controllers.kube.resources import (
 from controllers.kube.store import Store
 
 Obj = dict[str, Any]
+#: In the order of the fields of Stores.
+WATCHED = (
+    DATASETS,
+    JOBS,
+    PODS,
+    PERSISTENTVOLUMES,
+    PERSISTENTVOLUMECLAIMS,
+    ALLUXIORUNTIMES,
+    STATEFULSETS,
+    DATABACKUPS,
+    SCHEDULEDDATABACKUPS,
+)
 
 
 @dataclass(frozen=True)
@@ -62,17 +74,7 @@ class Stores:
 
     def watched(self) -> dict[Resource, Store]:
         """Return the store of every resource that is watched."""
-        return {
-            DATASETS: self.datasets,
-            JOBS: self.jobs,
-            PODS: self.pods,
-            PERSISTENTVOLUMES: self.volumes,
-            PERSISTENTVOLUMECLAIMS: self.claims,
-            ALLUXIORUNTIMES: self.runtimes,
-            STATEFULSETS: self.statefulsets,
-            DATABACKUPS: self.backups,
-            SCHEDULEDDATABACKUPS: self.schedules,
-        }
+        return dict(zip(WATCHED, vars(self).values(), strict=True))
 
     def synced(self) -> bool:
         """Return whether every store has its first list."""

@@ -13,10 +13,9 @@ Predicate = Callable[[Obj], bool]
 CRDS = resources.CUSTOMRESOURCEDEFINITIONS
 NODES = Resource("", "v1", "nodes", "Node", namespaced=False)
 BINDINGS = Resource("", "v1", "bindings", "Binding")
-_OURS = [kind for kind in resources.RESOURCES.values() if kind.group != resources.DATASETS.group]
-_KINDS = (*_OURS, resources.NAMESPACES, resources.LEASES, resources.EVENTS, CRDS, NODES, BINDINGS)
+_KINDS = [*vars(resources).values(), NODES, BINDINGS]
 #: By the text that stands for a resource in messages and in this package: "pods", "jobs.batch".
-BUILTIN = {str(kind): kind for kind in _KINDS}
+BUILTIN = {str(kind): kind for kind in _KINDS if isinstance(kind, Resource) and kind.group != resources.DATASETS.group}
 _TERM = re.compile(r"([\w./-]+)==?([\w.:/-]*)")
 
 

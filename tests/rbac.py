@@ -2,11 +2,11 @@
 
 A call names its resource as a constant of ``controllers.kube.resources``. Where it has a variable instead, every
 constant that the function names counts, or, for a parameter, every one that is given to the function; where it has an
-attribute of its object, those of the functions that make such objects.
+attribute of its object, those of the functions that make such objects. A table of constants stands for all of them.
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from controllers.kube import resources
@@ -94,7 +94,14 @@ def _resources(argument: ast.expr, scope: list[ast.AST], trees: list[ast.Module]
         made = next(item.name for item in reversed(scope) if isinstance(item, ast.ClassDef))
         functions = [node for node in everything if isinstance(node, _FUNCTIONS)]
         given = [item for item in functions if any(_called(node) == made for node in ast.walk(item))]
-    return {resource for node in given for resource in _named(node)}
+    return {resource for node in given for resource in _named(node, _tables(trees))}
+
+
+def _tables(trees: list[ast.Module]) -> dict[str, set[Resource]]:
+    """Return the constants in every table of constants, by its name."""
+    rows = [(row.targets[0], row.value) for tree in trees for row in tree.body if isinstance(row, ast.Assign)]
+    found = {target.id: _named(value) for target, value in rows if isinstance(target, ast.Name)}
+    return {name: constants for name, constants in found.items() if constants and name not in CONSTANTS}
 
 
 def _is_parameter(function: ast.FunctionDef | ast.AsyncFunctionDef, argument: ast.Name) -> bool:
@@ -108,6 +115,7 @@ def _called(node: ast.AST) -> str:
     return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
 
 
-def _named(node: ast.AST) -> set[Resource]:
+def _named(node: ast.AST, tables: Mapping[str, set[Resource]] | None = None) -> set[Resource]:
+    known = {**{name: {value} for name, value in CONSTANTS.items()}, **(tables or {})}
     names = {item.id for item in ast.walk(node) if isinstance(item, ast.Name)}
-    return {CONSTANTS[name] for name in names & set(CONSTANTS)}
+    return {resource for name in names & set(known) for resource in known[name]}

@@ -24,7 +24,7 @@ from controllers.kube.resources import (
 )
 from controllers.manager import Controller, CrdsMissingError
 from devcluster import DevCluster
-from tests.world import Obj, World, condition, evict, found_by_walk, tree
+from tests.world import CRDS, Obj, World, condition, evict, found_by_walk, tree
 
 
 @pytest.fixture
@@ -463,14 +463,19 @@ def test_of_two_controllers_one_acts_and_the_other_takes_over(slow: World) -> No
     assert len(slow.eyes.jobs_seen) == 2
 
 
-def test_without_crds_the_controller_says_so_and_does_not_start(tmp_path: Path) -> None:
-    """One clear line."""
+@pytest.mark.parametrize(
+    ("known", "unknown"),
+    [(0, "Dataset, AlluxioRuntime, DataBackup, ScheduledDataBackup"), (2, "DataBackup, ScheduledDataBackup")],
+)
+def test_without_crds_the_controller_says_so_and_does_not_start(tmp_path: Path, known: int, unknown: str) -> None:
+    """One clear line; of a release that knew fewer kinds, too, while the one before goes on."""
+    crds = [crd for crd in CRDS if crd["spec"]["names"]["kind"] in ("Dataset", "AlluxioRuntime")]
     with ExitStack() as stack:
-        dev = stack.enter_context(DevCluster(None, [], tmp_path))
+        dev = stack.enter_context(DevCluster(None, crds[:known], tmp_path))
         config = ControllerConfig(kubeconfig=str(dev.kubeconfig), metrics_bind="", health_bind="")
         controller = Controller(config, threading.Event())
         stack.callback(controller.stop)
-        with pytest.raises(CrdsMissingError, match="does not know the kind Dataset: install the CRDs first"):
+        with pytest.raises(CrdsMissingError, match=f"does not know {unknown}: install the CRDs first"):
             controller.start()
 
 

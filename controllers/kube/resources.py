@@ -51,22 +51,3 @@ EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
 CUSTOMRESOURCEDEFINITIONS = Resource(
     "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
 )
-
-#: All that a decision may name, by kind.
-RESOURCES = {
-    res.kind: res
-    for res in (
-        DATASETS,
-        ALLUXIORUNTIMES,
-        DATABACKUPS,
-        SCHEDULEDDATABACKUPS,
-        JOBS,
-        PODS,
-        STATEFULSETS,
-        SERVICES,
-        CONFIGMAPS,
-        SECRETS,
-        PERSISTENTVOLUMES,
-        PERSISTENTVOLUMECLAIMS,
-    )
-}
