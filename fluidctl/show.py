@@ -124,6 +124,9 @@ def describe(dataset: Dataset, now: float) -> list[str]:
         ("Size", size + exact),
         ("Cached", cached + (f", {status.cache.workers} workers" if status.cache.update_time else "")),
         ("Progress", progress(status)),
+        ("Restore", _restore(status)),
+        ("Stage", _step(status.stage)),
+        ("Mount", _step(status.mount)),
         ("Load", _step(status.load)),
         ("Not loaded", ", ".join(status.load.failed_directories)),
         ("Count", _step(status.size)),
@@ -133,6 +136,17 @@ def describe(dataset: Dataset, now: float) -> list[str]:
     table = [["TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"], *_condition_rows(status.conditions, now)]
     lines = columns([(f"{name}:", text) for name, text in summary if text not in ("", NOTHING)])
     return [*lines, "Conditions:", *(f"  {line}" for line in columns(table))]
+
+
+def _restore(status: DatasetStatus) -> str:
+    found = status.restore
+    if not found.phase:
+        return ""
+    said = f"{found.phase} from {found.source}" if found.source else str(found.phase)
+    if found.checksum:
+        promised = f"{found.files:,} files, {printable_bytes(found.bytes)}"
+        said += f" (of {found.created_at or 'an unknown time'}, by Alluxio {found.engine_version}: {promised})"
+    return f"{said}: {found.message or found.reason}".rstrip(": ")
 
 
 def _step(step: Any) -> str:

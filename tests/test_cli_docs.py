@@ -17,7 +17,7 @@ from controllers.api.dataset import parse_spec
 from controllers.api.result import Exit, describe
 from controllers.api.validation import Limits, validate
 from controllers.master_snapshot import Reason
-from fluidctl.cli import main
+from fluidctl.cli import JOB_COMMANDS, main
 from fluidctl.commands import app
 from fluidctl.exits import MEANING, Code
 
@@ -116,16 +116,18 @@ def test_every_exit_code_has_a_meaning() -> None:
     assert set(MEANING) == set(Code)
 
 
-def test_the_flags_of_a_job_are_documented(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("title", ["load and size", "The Jobs around backups"])
+def test_the_flags_of_a_job_are_documented(title: str, capsys: pytest.CaptureFixture[str]) -> None:
     """They are the frozen contract between a controller and the Jobs of another release."""
-    assert main(["load", "--help"]) == 0
-    flags = set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out)) - {"--help"}
+    own = ("load", "size")
+    for command in own if title == "load and size" else sorted(set(JOB_COMMANDS) - set(own)):
+        assert main([command, "--help"]) == 0
+    flags = set(re.findall(r"--[a-z][a-z0-9-]+", capsys.readouterr().out)) - {"--help"}
 
-    documented = set(
-        re.findall(r"^\| `(--[a-z-]+)", (DOCS / "cli.md").read_text().partition("## load")[2], re.MULTILINE)
-    )
+    section = (DOCS / "cli.md").read_text(encoding="utf-8").partition(f"\n## {title}")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`--[^|]+) \|", section, re.MULTILINE)
 
-    assert documented == flags
+    assert {flag for row in rows for flag in re.findall(r"--[a-z][a-z0-9-]+", row)} == flags
 
 
 def _words(*files: Path) -> set[str]:

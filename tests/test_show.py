@@ -229,3 +229,33 @@ def test_an_unreadable_status_breaks_nothing(status: Any) -> None:
     assert describe(dataset, START)
     assert isinstance(changes({}, dataset, START), list)
     assert _screen(dataset)
+
+
+def test_everything_about_a_restored_dataset_names_its_backup_and_its_steps() -> None:
+    """Where it came from, of which time, and what it promised."""
+    restore = {
+        "phase": "Verifying",
+        "source": "pvc://backups/alluxio/imagenet/one-1a2b3c4d",
+        "checksum": "sha256:1",
+        "createdAt": "2026-01-30T03:00:00Z",
+        "engineVersion": "2.9.6",
+        "files": 200_000,
+        "bytes": 1 << 30,
+    }
+    stage = {"attempt": 1, "jobName": "new-0-stage-1-1", "completionTime": "2026-01-31T12:00:05Z"}
+    text = "\n".join(describe(_dataset(phase="Sizing", restore=restore, stage=stage), START))
+
+    assert (
+        "Verifying from pvc://backups/alluxio/imagenet/one-1a2b3c4d "
+        "(of 2026-01-30T03:00:00Z, by Alluxio 2.9.6: 200,000 files, 1.00GiB)" in text
+    )
+    assert "attempt 1 (new-0-stage-1-1): done" in text
+
+
+def test_a_restore_that_failed_says_why() -> None:
+    """In the words of the Job."""
+    restore = {"phase": "Failed", "source": "pvc://backups/x", "reason": "BackupCorrupt", "message": "it ends early"}
+
+    assert any(
+        "Failed from pvc://backups/x: it ends early" in line for line in describe(_dataset(restore=restore), START)
+    )
