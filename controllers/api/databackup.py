@@ -4,7 +4,7 @@ import enum
 import re
 from typing import Any
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, ValidationError
 
 from controllers.api.dataset_status import Conditions
 from controllers.api.model import Count, Model, Text, Time, rules
@@ -83,9 +83,6 @@ class BackupSpec(Model):
     run_as: RunAs | None = Field(
         default=None, description="The user of the pods that write, verify and delete the backup."
     )
-    deletion_policy: DeletionPolicy = Field(
-        default=DeletionPolicy.RETAIN, description="Whether the files go with the object."
-    )
     backoff_limit: int = Field(default=2, description="How often a failed attempt is repeated.", ge=0, le=100)
     active_deadline_seconds: int = Field(
         default=3600,
@@ -114,6 +111,10 @@ class DataBackupSpec(BackupSpec):
     """What is backed up, and where to. A backup is one attempt at one moment: neither can change."""
 
     model_config = ConfigDict(json_schema_extra=rules(_IMMUTABLE))
+
+    deletion_policy: DeletionPolicy = Field(
+        default=DeletionPolicy.RETAIN, description="Whether the files go with the object."
+    )
 
 
 class JobReference(Model):
@@ -216,6 +217,12 @@ def parse_claim_path(text: str) -> tuple[str, str]:
 def claim_path(location: BackupLocation) -> str:
     """Return ``pvc://claim/directory``."""
     return f"pvc://{location.pvc_name}/{location.path}"
+
+
+def spec_problem(error: ValidationError) -> str:
+    """Return up to three sentences for who wrote a spec that does not fit its model."""
+    problems = error.errors(include_url=False)[:3]
+    return "; ".join(f"spec.{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in problems)
 
 
 def parse_status(obj: dict[str, Any]) -> DataBackupStatus:

@@ -76,9 +76,7 @@ def _verifying(seen: Observed, status: DataBackupStatus) -> Step:
         made = (CreateJob(jobs.verify(seen, place, attempt)),)
         text = seen.problem.message if seen.problem else f"created Job {jobs.name(seen.meta, VERIFY, attempt)}"
         return Step(status, reasons.VERIFYING, text, made)
-    text = (
-        seen.progress or (job.waiting if job else "") or f"Job {jobs.name(seen.meta, VERIFY, attempt)} reads it again"
-    )
+    text = (job.waiting if job else "") or f"Job {jobs.name(seen.meta, VERIFY, attempt)} reads it again"
     if job is not None:
         status = changed(status, job_ref=JobReference(name=job.name, uid=job.uid))
     return Step(status, reasons.VERIFYING, text, requeue_after=work.RESULT_GRACE)

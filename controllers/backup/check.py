@@ -20,8 +20,7 @@ def refused(seen: Observed, spec: DataBackupSpec) -> Why | None:
         jobs.location(seen.meta, spec)
     except PathError as error:
         return reasons.PATH_INVALID, f"spec.backupStorageLocationSpec.mountPath: {error}"
-    dataset = seen.dataset
-    if dataset.uid and not dataset.deleting and not (dataset.agent or dataset.shared_directory):
+    if seen.dataset.unshared and not seen.dataset.deleting:
         return reasons.BACKUP_DIRECTORY_MISSING, (
             f"the Alluxio of dataset {spec.dataset.name} is not ours: mount the claim into its masters and name that "
             "directory in spec.alluxio.backupDirectory of the Dataset, then create another DataBackup"

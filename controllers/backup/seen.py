@@ -43,6 +43,7 @@ class DatasetView:
     agent: str = ""  # of a managed Alluxio: its URL, and the Secret with its token
     agent_secret: str = ""
     shared_directory: str = ""  # of an existing one: where the masters have the root of the claim
+    unshared: bool = False  # an existing one whose masters do not have the claim
     no_progress_seconds: int = 900
     pod_template: PodTemplate = PodTemplate()
     ufs_total: str = ""
@@ -85,7 +86,6 @@ class Observed:
     jobs: tuple[JobView, ...] = ()
     running_pods: tuple[str, ...] = ()  # that have not ended and may write to the volume; their Job may be gone
     users: tuple[str, ...] = ()  # Datasets that restore from it now
-    progress: str = ""  # what the container said last
     line: str = ""  # why the suspended Job has no turn yet
     problem: Problem | None = None
 

@@ -137,7 +137,7 @@ def _starting(seen: Observed, status: DataBackupStatus, spec: DataBackupSpec, jo
 
 
 def _running(seen: Observed, status: DataBackupStatus, spec: DataBackupSpec, job: JobView) -> Step:
-    text = seen.progress or f"attempt {job.attempt}: Job {job.name} runs"
+    text = f"attempt {job.attempt}: Job {job.name} runs"
     return Step(_granted(seen, status, job), reasons.TAKING_BACKUP, text)
 
 
