@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="fluidctl",
-    help="Loads, counts, publishes, backs up and restores Alluxio datasets on Kubernetes. More commands run inside Jobs.",
+    help="Loads, counts, publishes, backs up and restores Alluxio datasets on Kubernetes. More commands run in Jobs.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

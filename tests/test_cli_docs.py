@@ -32,7 +32,7 @@ _NO_REASONS = set(
         """
         AlluxioRuntime ConfigMap Dataset DataBackup PersistentVolumeClaim Secret Service StatefulSet Normal
         Warning Conflict Reconcile Refresh Restore Verify Delete Executing Failed Bound Released Pending
-        NotReady PartialReady PodScheduled Requested Schedule Waiting True False DatasetView Seen
+        NotReady PartialReady PodScheduled Requested Schedule Waiting True False DatasetView Seen Made Observed
         RuntimeView CreateContainerConfigError CreateContainerError RunContainerError RegistryUnavailable
         ErrImageNeverPull ErrImagePull ImagePullBackOff InvalidImageName
         """,
@@ -146,7 +146,7 @@ def _said_by_jobs() -> set[str]:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("refused", "BackupError")
     ]
     literals = [part for call in calls for part in ast.walk(ast.Tuple(call.args[:2])) if isinstance(part, ast.Constant)]
-    return {part.value for part in literals if re.fullmatch(_REASON, str(part.value))}
+    return {part.value for part in literals if re.fullmatch("[A-Z][A-Za-z]+", str(part.value))}
 
 
 def _reasons() -> set[str]:
