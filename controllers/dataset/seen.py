@@ -125,9 +125,7 @@ class Observed:
     inputs: str = ""
     alluxio: ClusterAddress | None = None  # whom the poller asks
     runtime: RuntimeView = RuntimeView()  # where the Alluxio is the Dataset's own
-    backup: DataBackupStatus | None = (
-        None  # the one that spec.dataRestoreLocation.backupName names; None: there is none
-    )
+    backup: DataBackupStatus | None = None  # that of spec.dataRestoreLocation.backupName; None: there is none
     jobs: tuple[JobView, ...] = ()
     running_pods: tuple[str, ...] = ()  # not ended; their Job may be gone already
     volume: VolumeView = VolumeView()

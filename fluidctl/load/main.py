@@ -6,10 +6,11 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from controllers.api.command import RESULT_PATH, SPILL_PATH, Mount, StepCommand
-from controllers.api.result import Exit, Result, describe
+from controllers.api.result import Exit, Result, Totals, describe
 from fluidctl.load.channel import Client, Settings
 from fluidctl.load.errors import Halted, StepError
 from fluidctl.load.frontier import Spill
@@ -18,6 +19,7 @@ from fluidctl.load.steps import Step
 from fluidctl.load.watch import Watch
 
 log = logging.getLogger(__name__)
+_TOTALS = tuple(field.name for field in fields(Totals))
 
 
 def main(argv: Sequence[str]) -> int:
@@ -93,6 +95,7 @@ def _command(options: argparse.Namespace) -> StepCommand:
         known_paths=options.known_paths,
         max_removed_fraction=options.max_removed_fraction,
         known_cluster=options.known_cluster,
+        expected=_expected(options),
         result_path=options.result_path,
         spill_path=options.spill_path,
     )
@@ -113,6 +116,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--since-ms", type=_natural, default=0, help="when the run of this refresh began")
     parser.add_argument("--known-paths", type=_natural, default=0, help="files and directories of the last count")
     parser.add_argument("--max-removed-fraction", type=_fraction, default=1.0, help="of them; more is suspicious")
+    for name in _TOTALS:
+        parser.add_argument(f"--expect-{name}", type=_natural, help="size: what a restored master must hold; give all")
     parser.add_argument("--known-cluster", default="", metavar="ID", help="size: only compare the master's cluster id")
     parser.add_argument("--result-path", default=RESULT_PATH)
     parser.add_argument("--spill-path", default=SPILL_PATH)
@@ -120,6 +125,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--auth", choices=("auto", "simple", "nosasl"), default="auto")
     parser.add_argument("--connect-seconds", type=positive, default=60, help="how long to look for a leading master")
     return parser
+
+
+def _expected(options: argparse.Namespace) -> Totals | None:
+    given = {name: value for name in _TOTALS if (value := getattr(options, f"expect_{name}")) is not None}
+    return Totals(**given) if given else None
 
 
 def _natural(text: str) -> int:

@@ -4,16 +4,17 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from controllers.api.command import StepCommand
-from controllers.api.result import Changes, Exit, Result
+from controllers.api.result import Changes, Exit, Result, Totals
 from controllers.api.spelling import encode
 from fluidctl.load import alluxio_pb2 as pb
 from fluidctl.load import dataset, requests
-from fluidctl.load.channel import Client
+from fluidctl.load.channel import Client, Gone
 from fluidctl.load.count import Count, Counted
 from fluidctl.load.errors import StepError
 from fluidctl.load.evidence import Evidence
 from fluidctl.load.frontier import Spill
 from fluidctl.load.load import Loaded, Loader, WalkFrom
+from fluidctl.load.methods import GET_STATUS
 from fluidctl.load.refresh import Plan, Refresh
 from fluidctl.load.verify import Storage
 from fluidctl.load.walk import Outcome, Walk
@@ -69,6 +70,8 @@ class Step:
         """Count the dataset, and prove that it is complete where that can be proved."""
         if self._command.known_cluster:
             return self._same_cluster()
+        if self._command.expected is not None:
+            return self._restored(self._command.expected)
         evidence = self._evidence()
         self._watch.total = evidence.paths if evidence else 0
         storage = dataset.check(self._client, self._path, self._command.mounts)
@@ -96,6 +99,36 @@ class Step:
                 "The master lost its metadata since it was counted: formatted, or not the same cluster.",
             )
         return Result("size", "SameCluster", "The master has kept its metadata.", master=master)
+
+    def _restored(self, expected: Totals) -> Result:
+        """Count what a restored master holds, without a request to the storage, and hold it against the manifest.
+
+        A master that was killed while it restored comes back with a part, and says OK to everything.
+        """
+        self._watch.total = expected.files
+        dataset.mounted(self._client, self._command.mounts)
+        try:
+            self._client.call(GET_STATUS, requests.get_status(self._path, requests.NEVER))
+            outcome = self._in_one_life(self._known)
+        except Gone as error:
+            raise _mismatch(Totals(), expected) from error
+        self._refuse(outcome.failed, outcome.failed_count, outcome.denied)
+        if outcome.totals != expected:
+            raise _mismatch(outcome.totals, expected)
+        return Result(
+            step="size",
+            reason="Restored",
+            message=f"The master holds what the backup promises: {_counts(expected)}.",
+            totals=outcome.totals,
+            master=self._client.master,
+            proved=True,
+            seconds=round(self._watch.seconds, 1),
+        )
+
+    def _known(self) -> Outcome:
+        self._watch.show(Totals())
+        self._watch.message = "counting what was restored"
+        return self._walker()([self._path], requests.NEVER, everywhere=True)
 
     def _sentence(self, counted: Counted) -> str:
         if counted.doubt:
@@ -182,6 +215,17 @@ class Step:
                 "The master lost its metadata since the load: formatted, or not the same cluster.",
             )
         return evidence
+
+
+def _mismatch(found: Totals, expected: Totals) -> StepError:
+    return StepError(
+        Exit.RESTORE_MISMATCH,
+        f"The master holds {_counts(found)}; the backup promises {_counts(expected)}. It is restored anew.",
+    )
+
+
+def _counts(totals: Totals) -> str:
+    return f"{totals.files:,} files, {totals.directories:,} directories, {totals.bytes:,} bytes"
 
 
 def _told(changes: Changes | None) -> str:

@@ -207,7 +207,8 @@ class Walk:
                 self._add(Totals(directories=-1))
 
     def _folders(self, session: Session, path: bytes) -> Iterator[bytes]:
-        return (info.path for info in self._client.list(session, requests.list_status(path)) if info.folder)
+        load = self._load if self._everywhere else requests.ONCE
+        return (info.path for info in self._client.list(session, requests.list_status(path, load)) if info.folder)
 
     def _fail(self, path: bytes, reason: str, *, denied: bool = False) -> None:
         self._watch.moved()
