@@ -37,6 +37,7 @@ from controllers.master_snapshot import ClusterAddress
 from controllers.masters import MasterPoller
 from controllers.metrics import Metrics
 from controllers.observe import Observer
+from controllers.observe_backup import BackupObserver, ScheduleObserver
 from controllers.observe_runtime import RuntimeHandler
 from controllers.progress import ProgressReader
 from controllers.reconciler import Handler, Reconciler
@@ -274,7 +275,12 @@ class Controller:
 
     def _handlers(self, observer: Observer) -> tuple[Handler, ...]:
         stores, config, now = self._stores, self._config, self._clock.now
-        return (observer, RuntimeHandler(stores, config, now=now, token=lambda: secrets.token_hex(32)))
+        return (
+            observer,
+            RuntimeHandler(stores, config, now=now, token=lambda: secrets.token_hex(32)),
+            BackupObserver(stores, self._cluster, config, now=now, line=lambda job: self._reconciler.line(job)),
+            ScheduleObserver(stores, now=now),
+        )
 
     def _transport(self) -> HttpTransport:
         """Ask masters directly, or from a laptop through the API server, which alone can reach them."""

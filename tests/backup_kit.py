@@ -106,10 +106,11 @@ class World:
     created: list[str] = field(default_factory=list)
     files: set[str] = field(default_factory=set)  # "partial", "complete"
     pods: set[str] = field(default_factory=set)
+    partial_only: dict[str, bool] = field(default_factory=dict)
     gone: bool = False
 
     def seen(self) -> Observed:
-        running = tuple(sorted(pod for pod in self.pods if f"-{REMOVE.split('-')[0]}-" not in pod))
+        running = tuple(sorted(pod for pod in self.pods if "-delete-" not in pod))
         return observed(
             now=self.now,
             meta=self.meta,
@@ -151,6 +152,8 @@ class World:
             assert body["spec"]["suspend"]
             labels = body["metadata"]["labels"]
             self.created.append(made)
+            command = body["spec"]["template"]["spec"]["containers"][0]["command"]
+            self.partial_only[made] = "--partial-only" in command
             self.jobs[made] = job(
                 labels[STEP],
                 JobState.SUSPENDED,
@@ -182,4 +185,4 @@ class World:
         if not code and found.step == TAKE:
             self.files = {"complete"}
         if not code and found.step == REMOVE:
-            self.files = set()
+            self.files -= {"partial"} if self.partial_only[found.name] else {"partial", "complete"}
