@@ -16,6 +16,7 @@ import pytest
 from controllers.kube import errors
 from controllers.kube.client import Cluster
 from controllers.kube.resources import (
+    CONFIGMAPS,
     CUSTOMRESOURCEDEFINITIONS,
     EVENTS,
     JOBS,
@@ -24,13 +25,24 @@ from controllers.kube.resources import (
     PERSISTENTVOLUMECLAIMS,
     PERSISTENTVOLUMES,
     PODS,
+    SECRETS,
+    SERVICES,
+    STATEFULSETS,
     Resource,
 )
 from controllers.kube.transport import Request
 
 Obj = dict[str, Any]
 WIDGETS = Resource("contract.example.org", "v1", "widgets", "Widget")
-CONFIGMAPS = Resource("", "v1", "configmaps", "ConfigMap")
+_TEMPLATE = {"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+_SETS = {"serviceName": "a", "replicas": 0, "selector": {"matchLabels": {"app": "a"}}, "template": _TEMPLATE}
+#: What a runtime is made of beside its claim.
+PLAIN: dict[Resource, Obj] = {
+    CONFIGMAPS: {"data": {"key": "value"}},
+    SECRETS: {"stringData": {"token": "value"}},
+    SERVICES: {"spec": {"clusterIP": "None", "selector": {"app": "a"}, "ports": [{"port": 19998}]}},
+    STATEFULSETS: {"spec": _SETS},
+}
 BINDINGS = Resource("", "v1", "bindings", "Binding")
 _SPEC = {
     "type": "object",
@@ -411,6 +423,25 @@ def _is_gone(api: Cluster, res: Resource, space: str, name: str) -> bool:
     except errors.NotFound:
         return True
     return False
+
+
+@pytest.mark.parametrize("kind", list(PLAIN), ids=str)
+def test_what_a_runtime_is_made_of_is_made_once_patched_and_found_by_its_label(
+    api: Cluster, space: str, kind: Resource
+) -> None:
+    body = {"metadata": {"name": "a", "labels": {"mine": "yes"}}, **PLAIN[kind]}
+    made = api.create(kind, space, body)
+    with pytest.raises(errors.AlreadyExists):
+        api.create(kind, space, body)
+    api.create(kind, space, {**body, "metadata": {"name": "b"}})
+    patch = {"metadata": {"annotations": {"x": "y"}, "resourceVersion": made["metadata"]["resourceVersion"]}}
+
+    assert api.merge_patch(kind, space, "a", patch)["metadata"]["annotations"] == {"x": "y"}
+    with pytest.raises(errors.Conflict):
+        api.merge_patch(kind, space, "a", patch)
+    assert [obj["metadata"]["name"] for obj in api.list_page(kind, space, "mine=yes")[0]] == ["a"]
+    api.delete(kind, space, "a", uid=made["metadata"]["uid"])
+    eventually(lambda: _is_gone(api, kind, space, "a"))
 
 
 # Lists

@@ -47,6 +47,32 @@ def test_no_two_overlapping_jobs_run_at_one_cluster_and_no_cluster_is_over_its_l
 
 
 @pytest.mark.parametrize("seed", range(300))
+def test_a_load_never_runs_beside_a_backup_of_the_same_alluxio(seed: int) -> None:
+    """A backup works at "/" of its masters, a load below it; who works at no Alluxio (a verification) never waits."""
+    rng = random.Random(seed)
+    line: list[Candidate] = []
+    for index in range(rng.randrange(1, 12)):
+        kind, masters = rng.choice(("load", "backup", "verify")), frozenset(rng.sample(MASTERS, rng.choice((1, 2))))
+        path, at = ("/" if kind == "backup" else rng.choice(PATHS)), (frozenset() if kind == "verify" else masters)
+        line.append(Candidate(f"ns/{index}", f"{kind} ns/{index}", at, path, rng.randrange(5), released=False))
+    everywhere = rng.choice((0, 1, 2))
+    for _ in range(8):  # rounds, in which some end
+        released = plan(line, 3, everywhere).release
+        assert {job.owner for job in line if not job.masters and not job.released} <= {job.owner for job in released}
+        line = [replace(job, released=True) if job in released else job for job in line]
+        busy = [job for job in line if job.released]
+        for backup in (job for job in busy if job.owner.startswith("backup")):
+            assert not [job for job in busy if job is not backup and job.masters & backup.masters]
+        line = [job for job in line if not job.released or rng.random() < 0.5]
+    while line:  # nobody waits for ever
+        released = plan(line, 3, everywhere).release
+        assert released or any(job.released for job in line)
+        line = [replace(job, released=True) for job in released] + [
+            job for job in line if not job.released and job not in released
+        ]
+
+
+@pytest.mark.parametrize("seed", range(300))
 def test_everybody_runs_or_knows_why_not_and_waits_only_for_a_reason_of_his_own_cluster(seed: int) -> None:
     """A waiter names the place in line; nobody waits where nothing is in his way."""
     line = _line(seed)

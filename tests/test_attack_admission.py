@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from controllers.admission import plan
 from controllers.config import ControllerConfig
-from controllers.jobs import DATASET, DATASET_UID, MASTERS, PATH
+from controllers.jobs import BACKUP, BACKUP_UID, DATASET, DATASET_UID, MASTERS, PATH
 from controllers.kube.errors import Forbidden
 from controllers.observe import Observer
 from controllers.stores import Stores
@@ -55,6 +56,25 @@ def observer(jobs: tuple[dict[str, Any], ...], cluster: Any = None) -> Observer:
 def in_line(*jobs: dict[str, Any]) -> set[str]:
     """Return the names of the Jobs that count for admission."""
     return {candidate.name.removeprefix("default/") for candidate in candidates(stores(jobs), NOW)}
+
+
+def test_who_waits_for_a_backup_reads_which_one_it_is() -> None:
+    """Its Job is the backup's by both label and owner; the pods of masters and workers are nobody's turn."""
+    owner = {"kind": "DataBackup", "name": "b", "uid": "uid-b"}
+    labels = {BACKUP: "b", BACKUP_UID: "uid-b"}
+    take = job("take", suspend=False, labels=labels, ownerReferences=[owner])
+    load = job("load", creationTimestamp="2026-01-01T00:00:00Z")
+    forged = job("forged", labels={**labels, BACKUP_UID: "uid-else"}, ownerReferences=[owner])
+    found = stores((take, load, forged))
+    pod = {"metadata": {"namespace": "default", "name": "d-master-0", "ownerReferences": [{"kind": "StatefulSet"}]}}
+    found.pods.replace([{**pod, "spec": {}}], "1")
+
+    line = candidates(found, NOW)
+
+    assert {candidate.name for candidate in line} == {"default/take", "default/load"}
+    assert plan(line, 4).waiting == {
+        "default/load": "place 1 in line: backup default/b is at work on /, which overlaps /"
+    }
 
 
 @pytest.mark.parametrize("masters", ["[" * 100_000, "9" * 5_000, "null", "{", "[[1]]", '"m"'])
