@@ -15,6 +15,7 @@ _BACKUP = "fluidctl.backup.main"
 JOB_COMMANDS = {
     "load": "fluidctl.load.main",
     "size": "fluidctl.load.main",
+    "mount": "fluidctl.load.mount",
     "take-backup": _BACKUP,
     "verify-backup": _BACKUP,
     "delete-backup": _BACKUP,

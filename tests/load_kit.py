@@ -3,7 +3,7 @@
 import inspect
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ def every_request() -> Iterator[tuple[str, Message]]:
         parameters = inspect.signature(builder).parameters.values()
         for switch in ("", *(each.name for each in parameters if each.default is False)):
             place = f"{name}-{switch}".rstrip("-")
-            examples = {bytes: f"/{place}".encode(), int: 1, bool: True}
+            examples = {bytes: f"/{place}".encode(), int: 1, bool: True, str: "s3://b/", Mapping[str, str]: {"k": "v"}}
             needed = [examples[each.annotation] for each in parameters if each.default is each.empty]
             yield place, builder(*needed, **({switch: True} if switch else {}))
 

@@ -396,6 +396,28 @@ class UnmountResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class RemoveRequest(_message.Message):
+    __slots__ = ("path", "options")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    path: bytes
+    options: RemoveOptions
+    def __init__(self, path: _Optional[bytes] = ..., options: _Optional[_Union[RemoveOptions, _Mapping]] = ...) -> None: ...
+
+class RemoveOptions(_message.Message):
+    __slots__ = ("recursive", "alluxioOnly", "commonOptions")
+    RECURSIVE_FIELD_NUMBER: _ClassVar[int]
+    ALLUXIOONLY_FIELD_NUMBER: _ClassVar[int]
+    COMMONOPTIONS_FIELD_NUMBER: _ClassVar[int]
+    recursive: bool
+    alluxioOnly: bool
+    commonOptions: CommonOptions
+    def __init__(self, recursive: _Optional[bool] = ..., alluxioOnly: _Optional[bool] = ..., commonOptions: _Optional[_Union[CommonOptions, _Mapping]] = ...) -> None: ...
+
+class RemoveResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class SyncMetadataRequest(_message.Message):
     __slots__ = ("path", "options")
     PATH_FIELD_NUMBER: _ClassVar[int]

@@ -49,6 +49,7 @@ CREATE_DIRECTORY = Method(f"{_FILE}/CreateDirectory", pb.CreateDirectoryRequest,
 MOUNT = Method(f"{_FILE}/Mount", pb.MountRequest, pb.MountResponse)
 UPDATE_MOUNT = Method(f"{_FILE}/UpdateMount", pb.MountRequest, pb.MountResponse)
 UNMOUNT = Method(f"{_FILE}/Unmount", pb.UnmountRequest, pb.UnmountResponse)
+REMOVE = Method(f"{_FILE}/Remove", pb.RemoveRequest, pb.RemoveResponse)
 # Since 2.9.4.
 SYNC_METADATA_ASYNC = Method(f"{_FILE}/SyncMetadataAsync", pb.SyncMetadataRequest, pb.SyncMetadataAsyncResponse)
 GET_SYNC_PROGRESS = Method(f"{_FILE}/GetSyncProgress", pb.GetSyncProgressRequest, pb.GetSyncProgressResponse)

@@ -57,7 +57,7 @@ def create_directory(path: bytes) -> pb.CreateDirectoryRequest:
     return pb.CreateDirectoryRequest(path=path, options=options)
 
 
-def mount(path: bytes, uri: str, properties: Mapping[str, str], *, read_only: bool) -> pb.MountRequest:
+def mount(path: bytes, uri: str, properties: Mapping[str, str], *, read_only: bool = False) -> pb.MountRequest:
     """Return the request that mounts a storage or, without a URI, changes the properties of a mount."""
     options = pb.MountOptions(readOnly=read_only, properties=properties, shared=False, commonOptions=_common())
     return pb.MountRequest(alluxioPath=path, ufsPath=uri.encode() or None, options=options)
@@ -66,6 +66,12 @@ def mount(path: bytes, uri: str, properties: Mapping[str, str], *, read_only: bo
 def unmount(path: bytes) -> pb.UnmountRequest:
     """Return the request that ends a mount: what Alluxio knows below it is forgotten, the storage is not touched."""
     return pb.UnmountRequest(alluxioPath=path, options=pb.UnmountOptions(commonOptions=_common()))
+
+
+def remove_directory(path: bytes) -> pb.RemoveRequest:
+    """Return the request that removes a directory, in its storage too: for those of Alluxio's root alone."""
+    options = pb.RemoveOptions(recursive=True, alluxioOnly=False, commonOptions=_common())
+    return pb.RemoveRequest(path=path, options=options)
 
 
 def _common(sync_interval_ms: int = -1) -> pb.CommonOptions:
