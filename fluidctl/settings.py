@@ -18,8 +18,8 @@ _HELP = {
     "context": "Context of the kubeconfig. Default: its current one.",
     "namespaces": "Namespaces to serve, comma-separated. Default: all.",
     "selector": "Serve only Datasets with these labels (kubectl's syntax), and what is about them.",
-    "only": "Serve this one Dataset, NAMESPACE/NAME, with its runtime and backups, without a Lease: to debug it while no "
-    "other controller runs.",
+    "only": "Serve this one Dataset, NAMESPACE/NAME, with its runtime and backups, without a Lease: to debug it while "
+    "no other controller runs.",
     "workers": "Datasets handled at the same moment.",
     "loads_per_master": "Most Jobs that run at once against one Alluxio cluster.",
     "global_loads": "Most Jobs that run at once in all; 0: no limit.",
