@@ -38,7 +38,7 @@ run() { exec java -Xmx512m %(flags)s $ALLUXIO_JAVA_OPTS "$@"; }
 case "$1" in
 master) run $ALLUXIO_MASTER_JAVA_OPTS %(bound)s -cp "$CP" alluxio.master.AlluxioMaster ;;
 worker) run $ALLUXIO_WORKER_JAVA_OPTS %(bound)s -cp "$CP" alluxio.worker.AlluxioWorker ;;
-formatJournal) run $ALLUXIO_MASTER_JAVA_OPTS -cp "$CP" alluxio.cli.Format MASTER ;;
+formatJournal | formatMaster) run $ALLUXIO_USER_JAVA_OPTS -cp "$CP" alluxio.cli.Format MASTER ;;
 fs) shift; run -cp "$CP" alluxio.cli.fs.FileSystemShell "$@" ;;
 fsadmin) shift; run -cp "$CP" alluxio.cli.fsadmin.FileSystemAdminShell "$@" ;;
 *) echo "unknown command: $1" >&2; exit 1 ;;

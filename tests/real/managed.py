@@ -88,7 +88,7 @@ class Managed(Sight):
 
     def spec(self, path: str = "/", **changes: Any) -> Obj:
         """Return the spec of a Dataset with both buckets, the one in the other; ``path`` has no meaning here."""
-        return {"mounts": [self.mount("one", path), self.mount("two", "/deep/two", secret="")], **changes}
+        return {"mounts": [self.mount("one", path), self.mount("two", "/d000001/two", secret="")], **changes}
 
     def make(self, name: str, **changes: Any) -> None:
         """Create a Dataset of both buckets, with an AlluxioRuntime of one worker."""

@@ -152,7 +152,8 @@ class PodRun:
             container.get("workingDir", "/"),
             temporary=not root,
         )
-        usual = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/", "RIG_ADDRESS": self.address}
+        path = "/opt/alluxio/bin:" * images.is_alluxio(image) + "/usr/local/bin:/usr/bin:/bin"
+        usual = {"PATH": path, "HOME": "/", "RIG_ADDRESS": self.address}
         return Contained(box, images.argv(image, *words), usual | variables, self.log(name))
 
     def log(self, container: str) -> Path:
