@@ -8,8 +8,9 @@ from controllers.api.result import Master, Result, Totals
 from controllers.api.times import rfc3339
 from controllers.config import ControllerConfig
 from controllers.dataset import FINALIZER, JobState, JobView, MasterView, Meta, Observed, VolumeView
-from controllers.jobs import job_name
-from controllers.volumes import volume_name
+from controllers.decision import CreateJob, CreateVolume, Decision, DeleteJob, DeleteVolume
+from controllers.jobs import ATTEMPT, RUN, STEP, job_name
+from controllers.volumes import VOLUME, volume_name
 
 NOW = 1_800_000_000.0
 UID = "3f9c2a7e-1111-4222-8333-944455556666"
@@ -25,6 +26,12 @@ def spec(**changes: Any) -> DatasetSpec:
         **changes,
     }
     return parse_spec({"spec": given})
+
+
+def managed(restore: dict[str, Any] | None = None, **changes: Any) -> DatasetSpec:
+    """A valid spec for an Alluxio of its own; ``restore`` is spec.dataRestoreLocation."""
+    wanted = {"dataRestoreLocation": restore} if restore else {}
+    return parse_spec({"spec": {"mounts": [{"mountPoint": "s3://bucket/imagenet", "path": "/"}], **wanted, **changes}})
 
 
 def observed(**changes: Any) -> Observed:
@@ -91,3 +98,27 @@ def published(**changes: Any) -> dict[str, Any]:
     volume = VolumeView(volume_name(UID), "uid-of-pv", bound=True)
     claim = VolumeView("imagenet", "uid-of-pvc", bound=True)
     return {"volume": replace(volume, **changes), "claim": replace(claim, **changes)}
+
+
+def applied(seen: Observed, decision: Decision, status: bool = True, children: bool = True) -> Observed:
+    """What is seen after the decision was carried out, or a part of it."""
+    if status and decision.finalizers:
+        seen = replace(seen, meta=replace(seen.meta, finalizers=decision.finalizers.finalizers))
+    if status and decision.status is not None:
+        seen = replace(seen, status=decision.status)
+    jobs = list(seen.jobs)
+    for child in decision.children if children else ():
+        if isinstance(child, CreateJob):
+            labels = child.body["metadata"]["labels"]
+            jobs.append(job(labels[STEP], JobState.SUSPENDED, attempt=int(labels[ATTEMPT]), run=int(labels[RUN])))
+        elif isinstance(child, DeleteJob):
+            jobs = [found for found in jobs if found.uid != child.uid]
+        elif isinstance(child, DeleteVolume):
+            seen = _with_volume(seen, child.kind, VolumeView())
+        elif isinstance(child, CreateVolume):
+            seen = _with_volume(seen, child.kind, published()["volume" if child.kind == VOLUME else "claim"])
+    return replace(seen, jobs=tuple(jobs))
+
+
+def _with_volume(seen: Observed, kind: str, found: VolumeView) -> Observed:
+    return replace(seen, volume=found) if kind == VOLUME else replace(seen, claim=found)

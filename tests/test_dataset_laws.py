@@ -2,12 +2,22 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import chain, product
 from typing import Any
 
 import pytest
 
-from controllers.api.conditions import ALWAYS_SHOWN, AVAILABLE, READY, RECONCILING, REFRESHING, STALLED, TRUE, find
+from controllers.api.conditions import (
+    ALWAYS_SHOWN,
+    AVAILABLE,
+    READY,
+    RECONCILING,
+    REFRESHING,
+    RESTORED,
+    STALLED,
+    TRUE,
+    find,
+)
 from controllers.api.dataset import (
     CountStatus,
     DatasetStatus,
@@ -15,18 +25,21 @@ from controllers.api.dataset import (
     MasterStatus,
     Phase,
     RefreshStatus,
+    RestorePhase,
     RunStatus,
     SizeStatus,
+    StepStatus,
 )
 from controllers.api.result import Exit, Result
 from controllers.api.times import rfc3339
-from controllers.dataset import FINALIZER, JobState, JobView, MasterView, Observed, Problem, VolumeView, decide
-from controllers.dataset.attempts import counted, current, given_up
-from controllers.dataset.seen import LOAD, SIZE
+from controllers.dataset import FINALIZER, JobState, JobView, MasterView, Observed, Problem, decide, restore
+from controllers.dataset.attempts import counted, current, given_up, of
+from controllers.dataset.seen import LOAD, MOUNT, SIZE, STAGE
 from controllers.decision import CreateJob, CreateVolume, Decision, DeleteJob, DeleteVolume
 from controllers.jobs import ATTEMPT, RUN, STEP
-from controllers.volumes import VOLUME
-from tests.builders import NOW, REACHABLE, at, good, job, observed, published, spec
+from controllers.runtime.view import RuntimeView
+from tests.builders import NOW, REACHABLE, applied, at, good, job, managed, observed, published, spec
+from tests.restores import CHECKSUM, COMPLETE, STOPPED, restoring, serving
 
 #: The drawn edges of docs/architecture.md; a phase may always stay. "" is the phase of a Dataset nobody has touched.
 EDGES = {
@@ -118,7 +131,9 @@ def _result(step: str, code: int) -> Result:
     return Result(step, Exit(code).name.title().replace("_", ""), message="it says why", failed_directories=("/a",))
 
 
-def _jobs(step: str, attempt: int, run: int) -> Iterator[tuple[JobView, ...]]:
+def _jobs(
+    step: str, attempt: int, run: int, exits: tuple[int, ...] = (1, 10, 20, 21, 24, 25, 137)
+) -> Iterator[tuple[JobView, ...]]:
     """Every way in which the Job of one attempt can be, alone and beside one of an earlier run."""
 
     def one(state: JobState, **changes: Any) -> JobView:
@@ -132,7 +147,7 @@ def _jobs(step: str, attempt: int, run: int) -> Iterator[tuple[JobView, ...]]:
     yield (one(JobState.SUCCEEDED, result=good(step, proved=False), exit_code=0),)
     yield (one(JobState.SUCCEEDED),)
     yield (one(JobState.SUCCEEDED, finished=NOW),)
-    for code in (1, 10, 20, 21, 24, 25, 137):
+    for code in exits:
         known = code in tuple(Exit)
         yield (one(JobState.FAILED, exit_code=code, result=_result(step, code) if known else None),)
     yield (one(JobState.FAILED, failure="DeadlineExceeded", failure_message="too long"),)
@@ -167,6 +182,40 @@ SPECS = {
 SINCE = {"schedule": "0 3 * * * Europe/Berlin", "schedule_since": rfc3339(NOW - 3 * 86_400)}
 
 
+#: Where a restore can stand.
+RESTORES = {
+    "waiting": restoring(),
+    "staging": restoring(RestorePhase.STAGING),
+    "staging again": restoring(
+        RestorePhase.STAGING, stage=StepStatus(attempt=3, failures=2, last_failure_time=rfc3339(NOW - 3600))
+    ),
+    "starting": restoring(RestorePhase.STARTING),
+    "starting for long": restoring(
+        RestorePhase.STARTING, stage=StepStatus(attempt=1, completion_time=rfc3339(NOW - 7200))
+    ),
+    "verifying": restoring(RestorePhase.VERIFYING),
+    "restored": restoring(RestorePhase.RESTORED),
+    "failed": restoring(RestorePhase.FAILED),
+    "abandoned": restoring(RestorePhase.ABANDONED),
+}
+RESTORE_EXITS = (1, 14, 17, 18, 20, 31)
+RUNTIMES = {
+    "stopped": STOPPED,
+    "stopping": RuntimeView(exists=True, reason="MasterStopped"),
+    "restored": serving(CHECKSUM),
+    "of another start": serving(""),
+    "crashed": RuntimeView(exists=True, reason="MasterCrashLooping", message="exit 1"),
+    "lost": RuntimeView(exists=True, reason="JournalLost", message="no file"),
+}
+RESTORE_SPECS = {
+    "fail": managed({"path": "pvc://backups/a"}),
+    "load": managed({"path": "pvc://backups/a", "onFailure": "LoadFromUFS"}, volume={"publish": "Immediately"}),
+    "by name": managed({"backupName": "monday"}),
+    "waits": managed({"backupName": "monday"}, load={"acceptUnverified": True}),
+    "removed": managed(),
+}
+
+
 @dataclass(frozen=True)
 class Case:
     """One combination, with a name that says which."""
@@ -178,8 +227,8 @@ class Case:
 def _cases() -> Iterator[Case]:
     """Statuses x Jobs in full, the other axes around them: the policies look at each of those on its own."""
     for status_name, status in STATUSES.items():
-        step = LOAD if not status.load.completion_time else SIZE
-        attempt = (status.load if step == LOAD else status.size).attempt or 1
+        step = current(status) or SIZE
+        attempt = of(status, step).attempt or 1
         for index, jobs in enumerate(_jobs(step, attempt, status.run.number or 1)):
             for volume, master in [*product(VOLUMES, ("up", "down")), *product(("bound",), MASTERS)]:
                 seen = observed(status=status, jobs=jobs, master=MASTERS[master], **VOLUMES[volume])
@@ -210,10 +259,24 @@ def _asked_to_refresh(name: str, status: DatasetStatus, jobs: tuple[JobView, ...
     yield Case(f"{name}, slot", later)
 
 
+def _restore_cases() -> Iterator[Case]:
+    """Every place of a restore x Jobs x runtimes, and what a person may have changed meanwhile."""
+    for name, status in RESTORES.items():
+        step = current(status) or SIZE
+        for index, jobs in enumerate(_jobs(step, of(status, step).attempt, 1, RESTORE_EXITS)):
+            for runtime, wanted in product(RUNTIMES, RESTORE_SPECS):
+                alike = {"status": status, "jobs": jobs, "spec": RESTORE_SPECS[wanted], "runtime": RUNTIMES[runtime]}
+                seen = observed(**alike, backup=COMPLETE if wanted == "by name" else None, path="/dataset")
+                label = f"{name}, jobs {index}, runtime {runtime}, {wanted}"
+                yield Case(label, seen)
+                meta = replace(seen.meta, retry="now", deleting=wanted == "load")
+                yield Case(f"{label}, asked {meta.deleting}", replace(seen, meta=meta))
+
+
 @pytest.fixture(scope="module")
 def decided() -> list[tuple[Case, Decision]]:
     """Every case with its decision: that there is one at all is the first law."""
-    return [(case, decide(case.seen)) for case in _cases()]
+    return [(case, decide(case.seen)) for case in chain(_cases(), _restore_cases())]
 
 
 def test_there_are_thousands_of_cases(decided: list[tuple[Case, Decision]]) -> None:
@@ -256,7 +319,7 @@ def test_at_most_one_job_is_created_and_only_where_there_is_none_of_that_attempt
         for meta in made:
             assert decision.status is not None
             labels, step = meta["labels"], meta["labels"][STEP]
-            mine = decision.status.load if step == LOAD else decision.status.size
+            mine = of(decision.status, step)
             assert (int(labels[RUN]), int(labels[ATTEMPT])) == (decision.status.run.number, mine.attempt), case.name
             assert mine.job_name == meta["name"], case.name
             assert meta["name"] not in {found.name for found in case.seen.jobs}, case.name
@@ -314,8 +377,8 @@ def test_run_and_attempt_only_grow(decided: list[tuple[Case, Decision]]) -> None
         old, new = case.seen.status, decision.status
         assert 0 <= new.run.number - old.run.number <= 1, case.name
         if old.run.number == new.run.number:
-            assert new.load.attempt >= old.load.attempt, case.name
-            assert new.size.attempt >= old.size.attempt, case.name
+            for step in (STAGE, MOUNT, LOAD, SIZE):
+                assert of(new, step).attempt >= of(old, step).attempt, case.name
 
 
 def test_ready_is_claimed_only_when_loaded_counted_proved_and_usable(decided: list[tuple[Case, Decision]]) -> None:
@@ -375,6 +438,40 @@ def test_refreshing_is_true_exactly_while_a_refresh_is_under_way_and_not_given_u
         assert (found is not None and found.status == TRUE) == busy, case.name
 
 
+def test_nothing_is_published_and_no_proof_is_claimed_before_a_restore_is_proved(
+    decided: list[tuple[Case, Decision]],
+) -> None:
+    """A master that was killed while it restored serves a part, and says OK."""
+    for case, decision in decided:
+        status = decision.status
+        found = find(status.conditions, RESTORED) if status else None
+        if status is None or status.restore.phase is None or case.seen.spec is None:
+            continue
+        if restore.unfinished(status):
+            assert not any(isinstance(child, CreateVolume) for child in decision.children), case.name
+            assert status.phase != Phase.READY, case.name
+        assert found is not None, case.name
+        if found.status == TRUE:
+            promised = (status.restore.files, status.restore.directories, status.restore.bytes)
+            assert status.size.completion_time, case.name
+            assert (status.size.files, status.size.directories, status.size.bytes) == promised, case.name
+
+
+def test_a_backup_is_staged_without_a_master_and_only_the_master_that_starts_from_it_is_counted(
+    decided: list[tuple[Case, Decision]],
+) -> None:
+    """A journal has one writer; and a master that was started otherwise is never taken for the restored one."""
+    for case, decision in decided:
+        for child in decision.children:
+            if not isinstance(child, CreateJob) or case.seen.spec is None or case.seen.spec.alluxio is not None:
+                continue
+            assert decision.status is not None
+            runtime, step = case.seen.runtime, child.body["metadata"]["labels"][STEP]
+            assert runtime.master_gone if step == STAGE else runtime.master_ready, case.name
+            if step != STAGE and restore.under_way(decision.status):
+                assert runtime.started_from == decision.status.restore.checksum != "", case.name
+
+
 def test_available_is_claimed_only_for_a_bound_volume_that_fits(decided: list[tuple[Case, Decision]]) -> None:
     """A pod that mounts the claim of an Available Dataset sees that Dataset."""
     for case, decision in decided:
@@ -423,32 +520,9 @@ def test_a_job_under_way_is_ended_only_for_a_new_run_a_deadline_or_a_deletion(
                 assert decision.status is not None
                 new_run = decision.status.run.number != found.run
                 over = bool(case.seen.status.size.completion_time)
-                late = "PodNotStarted" in (decision.status.load.last_reason, decision.status.size.last_reason)
+                late = "PodNotStarted" in {of(decision.status, step).last_reason for step in (STAGE, MOUNT, LOAD, SIZE)}
+                over = over or decision.status.restore.reason == "RestoreRemoved"
                 assert new_run or over or late or case.seen.meta.deleting, case.name
-
-
-def _applied(seen: Observed, decision: Decision, status: bool = True, children: bool = True) -> Observed:
-    """What is seen after the decision was carried out, or a part of it."""
-    if status and decision.finalizers:
-        seen = replace(seen, meta=replace(seen.meta, finalizers=decision.finalizers.finalizers))
-    if status and decision.status is not None:
-        seen = replace(seen, status=decision.status)
-    jobs = list(seen.jobs)
-    for child in decision.children if children else ():
-        if isinstance(child, CreateJob):
-            labels = child.body["metadata"]["labels"]
-            jobs.append(job(labels[STEP], JobState.SUSPENDED, attempt=int(labels[ATTEMPT]), run=int(labels[RUN])))
-        elif isinstance(child, DeleteJob):
-            jobs = [found for found in jobs if found.uid != child.uid]
-        elif isinstance(child, DeleteVolume):
-            seen = _with_volume(seen, child.kind, VolumeView())
-        elif isinstance(child, CreateVolume):
-            seen = _with_volume(seen, child.kind, published()["volume" if child.kind == VOLUME else "claim"])
-    return replace(seen, jobs=tuple(jobs))
-
-
-def _with_volume(seen: Observed, kind: str, found: VolumeView) -> Observed:
-    return replace(seen, volume=found) if kind == VOLUME else replace(seen, claim=found)
 
 
 def test_without_news_everything_comes_to_rest(decided: list[tuple[Case, Decision]]) -> None:
@@ -458,7 +532,7 @@ def test_without_news_everything_comes_to_rest(decided: list[tuple[Case, Decisio
         for _ in range(6):
             if decision.release or (seen.meta.deleting and decision == Decision()):
                 break
-            seen = _applied(seen, decision)
+            seen = applied(seen, decision)
             decision = decide(seen)
             if decision.status in (None, seen.status) and not decision.children and not decision.finalizers:
                 break
@@ -471,7 +545,7 @@ def test_a_crash_between_status_and_children_loses_nothing(decided: list[tuple[C
     for case, decision in decided[::2]:
         if decision.status is None or not decision.children:
             continue
-        again = decide(_applied(case.seen, decision, children=False))
+        again = decide(applied(case.seen, decision, children=False))
         if current(decision.status):
             assert _names(again) == _names(decision), case.name
         else:  # what is over may be refreshed, or looked into, at once

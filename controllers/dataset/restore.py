@@ -132,9 +132,19 @@ def retried(status: DatasetStatus) -> DatasetStatus:
     return changed(status, phase=RestorePhase.STAGING, reason="", message="")
 
 
-def refused(spec: DatasetSpec, result: Result | None) -> Problem | None:
-    """Return what is wrong with what the Job has staged, None where nothing is."""
-    found, wanted = result.backup if result else None, spec.data_restore_location
+def refused(status: DatasetStatus, spec: DatasetSpec, step: str, result: Result) -> Problem | None:
+    """Return why a step that ended well is no success of a restore; None where it is, or none is under way."""
+    if not under_way(status):
+        return None
+    if step == STAGE:
+        return _not_staged(spec, result)
+    if step == SIZE and not (result.proved and result.totals == expected(status)):
+        return Problem(MISMATCH, "the Job that counted did not say that it found what the backup promises")
+    return None
+
+
+def _not_staged(spec: DatasetSpec, result: Result) -> Problem | None:
+    found, wanted = result.backup, spec.data_restore_location
     if found is None:
         return Problem("ResultLost", "the Job that verified the backup did not say what it is")
     if wanted and wanted.checksum and wanted.checksum != found.checksum:

@@ -174,8 +174,8 @@ def _succeeded(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> St
     granted = _granted(seen, step, job)
     if granted.master.checking:
         return run(seen, results.healed(check.same(granted), SIZE), spec)
-    if step == STAGE and restore.under_way(granted) and (bad := restore.refused(spec, job.result)):
-        return _failed(seen, spec, step, bad.reason, bad.message, permanent=bad.reason != "ResultLost")
+    if bad := restore.refused(granted, spec, step, job.result):
+        return _failed(seen, spec, step, bad.reason, bad.message, permanent=bad.reason == "ChecksumMismatch")
     return run(seen, results.over(granted, step, job.result, rfc3339(job.finished or seen.now)), spec)
 
 

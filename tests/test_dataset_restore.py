@@ -1,0 +1,456 @@
+"""Stories of a restore: what a person does, what goes wrong, and that a part of a dataset is never served."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from controllers.api.conditions import ACCEPTED, AVAILABLE, FALSE, METADATA_LOADED, READY, RESTORED, TRUE, UNKNOWN
+from controllers.api.databackup import BackupPhase, DataBackupStatus
+from controllers.api.dataset import Phase, RestorePhase
+from controllers.api.job_commands import CLAIM_PATH, JOURNAL_CLAIM_PATH
+from controllers.api.result import Exit, Totals
+from controllers.api.runs import mounts_hash
+from controllers.runtime.view import RuntimeView
+from tests.builders import UID, managed
+from tests.restores import (
+    CHECKSUM,
+    COMPLETE,
+    LOAD,
+    MANIFEST,
+    MOUNT,
+    SIZE,
+    STAGE,
+    STOPPED,
+    WHOLE,
+    Life,
+    serving,
+)
+
+PATH = {"path": "pvc://backups/a"}
+UFS = {"onFailure": "LoadFromUFS"}
+
+
+def begun(**changes: Any) -> Life:
+    """A Dataset that restores from a path, with the Job of its first step created."""
+    return Life(managed({**PATH, **changes}))
+
+
+# --- how it goes ------------------------------------------------------------------------------------------------------
+
+
+def test_a_dataset_with_an_alluxio_of_its_own_is_mounted_loaded_and_counted() -> None:
+    life = Life(managed())
+    life.whole()
+
+    assert life.steps() == [MOUNT, LOAD, SIZE]
+    assert life.condition(READY).status == TRUE
+    assert all(condition.type != RESTORED for condition in life.status.conditions)
+
+
+def test_a_restore_is_staged_mounted_and_counted_and_nothing_is_loaded() -> None:
+    life = begun()
+    phases = [life.status.restore.phase]
+    for step in (STAGE, MOUNT, SIZE):
+        phases.append(life.end(step).restore.phase)
+
+    assert life.steps() == [STAGE, MOUNT, SIZE]
+    assert phases == [RestorePhase.STAGING, RestorePhase.STARTING, RestorePhase.VERIFYING, RestorePhase.RESTORED]
+    assert (life.status.phase, life.status.file_count) == (Phase.READY, WHOLE.files)
+    assert life.condition(RESTORED).status == life.condition(READY).status == life.condition(METADATA_LOADED).status
+    assert life.condition(RESTORED).status == TRUE
+    assert [event.reason for event in life.events if event.reason == "Restored"] == ["Restored"]
+
+
+def test_the_stage_is_told_all_that_is_known_of_the_backup_and_gets_both_claims() -> None:
+    life = Life(managed({"backupName": "monday", "checksum": CHECKSUM}), backup=COMPLETE)
+    pod = life.created[0]["spec"]["template"]["spec"]
+    mounts = {
+        each["mountPath"]: each["readOnly"] for each in pod["containers"][0]["volumeMounts"] if "readOnly" in each
+    }
+    claims = [each["persistentVolumeClaim"]["claimName"] for each in pod["volumes"] if "persistentVolumeClaim" in each]
+
+    assert {f"--owner={UID}", "--directory=a", f"--manifest-sha256={MANIFEST}"} <= set(life.argv())
+    assert {f"--checksum={CHECKSUM}", f"--mounts-hash={mounts_hash(life.seen.spec)}"} <= set(life.argv())
+    assert mounts == {CLAIM_PATH: True, JOURNAL_CLAIM_PATH: False}
+    assert claims == ["backups", "imagenet-master-0-journal"]
+
+
+def test_the_count_is_told_what_the_manifest_promises() -> None:
+    life = begun()
+    life.end(STAGE)
+    life.end(MOUNT)
+
+    assert [word for word in life.argv() if word.startswith("--expect-")] == [
+        "--expect-files=3",
+        "--expect-directories=1",
+        "--expect-bytes=42",
+    ]
+
+
+def test_only_the_pod_of_the_mount_sees_the_secrets_and_only_the_keys_that_are_asked_for() -> None:
+    ref = {"secretKeyRef": {"name": "aws", "key": "id"}}
+    mount = {"mountPoint": "s3://b", "path": "/", "encryptOptions": [{"name": "s3a.accessKeyId", "valueFrom": ref}]}
+    life = Life(managed(mounts=[mount]))
+    life.whole()
+    secrets = [
+        [each["secret"] for each in body["spec"]["template"]["spec"]["volumes"] if "secret" in each]
+        for body in life.created
+    ]
+
+    assert secrets == [[{"secretName": "aws", "defaultMode": 0o440, "items": [{"key": "id", "path": "id"}]}], [], []]
+    assert '"secrets":{"s3a.accessKeyId":"aws/id"}' in " ".join(
+        life.created[0]["spec"]["template"]["spec"]["containers"][0]["command"]
+    )
+
+
+def test_nothing_is_published_before_the_proof_even_where_it_shall_be_at_once() -> None:
+    life = Life(managed(PATH, volume={"publish": "Immediately"}))
+    for step in (STAGE, MOUNT):
+        life.end(step)
+        assert not life.seen.volume.uid
+        assert life.condition(AVAILABLE).status == FALSE
+    life.end(SIZE)
+    assert life.condition(AVAILABLE).status == TRUE
+
+
+# --- what it waits for ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("backup", "reason"),
+    [
+        pytest.param(None, "BackupNotFound", id="there is none yet"),
+        pytest.param(DataBackupStatus(), "BackupNotComplete", id="nobody has begun it"),
+        pytest.param(DataBackupStatus(phase=BackupPhase.EXECUTING), "BackupNotComplete", id="it is under way"),
+    ],
+)
+def test_a_backup_that_is_not_there_yet_is_waited_for_however_long(
+    backup: DataBackupStatus | None, reason: str
+) -> None:
+    life = Life(managed({"backupName": "monday", **UFS}), backup=backup)
+    life.later(100_000.0)
+
+    assert (life.condition(READY).reason, life.condition(RESTORED).status) == (reason, UNKNOWN)
+    assert life.steps() == []
+    life.change(backup=COMPLETE)
+    life.whole()
+    assert life.condition(RESTORED).status == TRUE
+
+
+def test_nothing_is_staged_while_a_master_may_write_the_journal() -> None:
+    life = begun()
+    life.stuck = RuntimeView(exists=True, reason="MasterStopping")
+    life.end(STAGE, Exit.NO_SPACE)
+    life.later(60.0)
+
+    assert (life.condition(READY).reason, life.steps()) == ("MasterStopping", [STAGE])
+    life.stuck = None
+    life.change(runtime=STOPPED)
+    assert life.steps() == [STAGE, STAGE]
+
+
+@pytest.mark.parametrize("started_from", ["", f"sha256:{'e' * 64}"], ids=["nothing", "another backup"])
+def test_a_master_that_was_started_from_something_else_is_not_the_restored_one(started_from: str) -> None:
+    life = begun()
+    life.stuck = serving(started_from)
+    life.end(STAGE)
+
+    assert (life.condition(READY).reason, life.steps()) == ("MasterStarting", [STAGE])
+    life.stuck = serving(CHECKSUM)
+    life.change(runtime=life.stuck)
+    assert life.steps() == [STAGE, MOUNT]
+
+
+# --- how it fails -----------------------------------------------------------------------------------------------------
+
+REASONS = ("BackupMissing", "BackupIncomplete", "BackupCorrupt", "BackupTruncated", "BackupNewer", "UnknownFormat")
+REFUSALS = (*REASONS, "MountsDiffer", "ManifestChanged", "JournalNotEmpty")
+
+
+@pytest.mark.parametrize("reason", REFUSALS)
+def test_a_backup_that_is_refused_is_never_served_and_its_reason_is_said(reason: str) -> None:
+    life = begun()
+    life.end(STAGE, Exit.BACKUP_REFUSED, reason=reason)
+
+    assert (life.status.phase, life.status.restore.phase) == (Phase.FAILED, RestorePhase.FAILED)
+    assert (life.condition(RESTORED).status, life.condition(RESTORED).reason) == (FALSE, reason)
+    assert life.condition(READY).reason == reason
+    assert "retry-requested-at" in life.condition(READY).message
+    assert life.steps() == [STAGE]
+
+
+def test_a_backup_that_failed_is_refused_without_a_job() -> None:
+    life = Life(managed({"backupName": "monday"}), backup=DataBackupStatus(phase=BackupPhase.FAILED))
+
+    assert (life.status.phase, life.condition(RESTORED).reason) == (Phase.FAILED, "BackupFailed")
+    assert life.steps() == []
+
+
+def test_a_checksum_that_a_person_pinned_is_held_against_what_was_staged_too() -> None:
+    life = begun(checksum=f"sha256:{'e' * 64}")
+    life.end(STAGE)
+
+    assert life.condition(RESTORED).reason == "ChecksumMismatch"
+
+
+def test_a_job_that_does_not_say_what_it_staged_has_failed() -> None:
+    life = begun()
+    life.end(STAGE, backup=None)
+
+    assert life.status.restore.phase is RestorePhase.STAGING
+    assert life.status.stage.last_reason == "ResultLost"
+
+
+@pytest.mark.parametrize(
+    "count", [{"totals": Totals(2, 1, 42)}, {"totals": None}, {"proved": False}], ids=["less", "nothing", "unproved"]
+)
+def test_a_count_that_does_not_say_that_it_found_all_proves_nothing(count: dict[str, Any]) -> None:
+    life = begun()
+    life.end(STAGE)
+    life.end(MOUNT)
+    life.end(SIZE, **count)
+
+    assert life.condition(RESTORED).status == UNKNOWN
+    assert life.status.stage.last_reason == "RestoreMismatch"
+
+
+def broken(life: Life, step: str, code: Exit) -> None:
+    """Let the restore go on to that step, which then fails so."""
+    for name in (STAGE, MOUNT, SIZE):
+        if name == step:
+            break
+        life.end(name)
+    life.end(step, code)
+
+
+HALF = [(SIZE, Exit.RESTORE_MISMATCH), (MOUNT, Exit.MOUNT_REFUSED), (MOUNT, Exit.PATH_NOT_FOUND)]
+
+
+@pytest.mark.parametrize(("step", "code"), HALF)
+def test_a_master_that_was_killed_while_it_restored_is_stopped_and_staged_again(step: str, code: Exit) -> None:
+    """It came back with a part of the namespace, or of the mounts."""
+    life = begun()
+    broken(life, step, code)
+
+    assert life.status.restore.phase is RestorePhase.STAGING
+    assert life.condition(READY).status == FALSE
+    life.later(15.0)
+    assert life.steps()[-1] == STAGE
+    life.whole()
+    assert life.condition(RESTORED).status == TRUE
+    assert (life.status.stage.failures, life.status.phase) == (0, Phase.READY)
+
+
+@pytest.mark.parametrize(("step", "code"), [*HALF, (STAGE, Exit.VOLUME_FAILED), (SIZE, Exit.INCOMPLETE)])
+@pytest.mark.parametrize("on_failure", ["Fail", "LoadFromUFS"])
+def test_what_fails_again_and_again_ends_and_no_part_of_it_is_served(step: str, code: Exit, on_failure: str) -> None:
+    life = begun(onFailure=on_failure)
+    for _ in range(life.seen.spec.load.max_attempts):
+        life.later(400.0)
+        broken(life, step, code) if life.steps()[-1] == STAGE else life.end(step, code)
+        assert life.condition(READY).status == FALSE
+        if life.status.restore.phase in (RestorePhase.FAILED, RestorePhase.ABANDONED):
+            break
+
+    assert life.status.restore.phase is (RestorePhase.FAILED if on_failure == "Fail" else RestorePhase.ABANDONED)
+    assert not life.seen.volume.uid
+
+
+def test_who_wants_it_so_gets_the_storage_instead_and_is_warned() -> None:
+    life = begun(**UFS)
+    life.end(STAGE, Exit.BACKUP_REFUSED, reason="BackupCorrupt")
+
+    assert "--discard" in life.argv()
+    assert len(life.created[-1]["spec"]["template"]["spec"]["volumes"]) == 3  # of the claims, the journal's alone
+    warned = [event for event in life.events if event.reason == "RestoreAbandoned"]
+    assert [event.type for event in warned] == ["Warning"]
+    life.whole()
+    assert life.steps() == [STAGE, STAGE, MOUNT, LOAD, SIZE]
+    assert (life.condition(RESTORED).status, life.condition(RESTORED).reason) == (FALSE, "BackupCorrupt")
+    assert life.condition(READY).status == TRUE
+
+
+def test_a_master_that_does_not_start_from_the_backup_is_given_its_time_and_then_staged_again() -> None:
+    life = begun()
+    life.stuck = RuntimeView(exists=True, reason="MasterCrashLooping", message="it ends with 255")
+    life.end(STAGE)
+    assert life.condition(READY).reason == "MasterCrashLooping"
+    life.later(599.0)
+    assert life.steps() == [STAGE]
+    life.stuck = None
+    life.seen = replace(life.seen, now=life.seen.now + 2)
+    life.look()
+
+    assert life.status.stage.last_reason == "MasterNotStarted"
+    assert "it ends with 255" in life.status.stage.last_error
+
+
+def test_a_master_that_cannot_be_placed_costs_no_attempt() -> None:
+    """A person is told; the backup is not at fault."""
+    life = begun()
+    life.stuck = RuntimeView(exists=True, reason="MasterUnschedulable", message="no node")
+    life.end(STAGE)
+    life.later(100_000.0)
+
+    assert life.condition(READY).reason == "MasterUnschedulable"
+    assert (life.status.stage.failures, life.steps()) == (0, [STAGE])
+
+
+def test_what_was_given_up_is_tried_once_an_hour_and_at_once_when_asked() -> None:
+    life = begun()
+    life.end(STAGE, Exit.BACKUP_REFUSED, reason="BackupMissing")
+    life.later(3_500.0)
+    assert life.steps() == [STAGE]
+    life.later(200.0)
+    assert life.steps() == [STAGE, STAGE]
+    life.end(STAGE, Exit.BACKUP_REFUSED, reason="BackupMissing")
+    life.change(meta=replace(life.seen.meta, retry="now"))
+    life.whole()
+
+    assert life.condition(RESTORED).status == TRUE
+    assert life.status.restore.reason == ""
+
+
+# --- what a person changes meanwhile ----------------------------------------------------------------------------------
+
+PLACES: dict[str, Callable[[Life], Any]] = {
+    "staging": lambda life: None,
+    "starting": lambda life: life.end(STAGE),
+    "verifying": lambda life: (life.end(STAGE), life.end(MOUNT)),
+    "failed": lambda life: life.end(STAGE, Exit.BACKUP_REFUSED, reason="BackupMissing"),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_another_backup_that_is_named_before_the_proof_is_the_one_that_is_restored(place: str) -> None:
+    life = begun()
+    PLACES[place](life)
+    life.edit(managed({"path": "pvc://backups/b"}))
+    life.whole()
+
+    assert life.status.restore.source == "pvc://backups/b"
+    assert life.condition(RESTORED).status == TRUE
+    assert "--directory=b" in [word for body in life.created for word in command(body)]
+
+
+def command(body: dict[str, Any]) -> list[str]:
+    return list(body["spec"]["template"]["spec"]["containers"][0]["command"])
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_other_mounts_before_the_proof_begin_the_restore_anew(place: str) -> None:
+    life = begun()
+    PLACES[place](life)
+    life.edit(managed(PATH), inputs="bbbb")
+
+    assert (life.status.run.number, life.steps()[-1]) == (2, STAGE)
+    life.whole()
+    assert life.condition(RESTORED).status == TRUE
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_who_takes_the_backup_away_before_the_proof_gets_the_storage(place: str) -> None:
+    life = begun()
+    PLACES[place](life)
+    life.edit(managed())
+    life.whole()
+
+    assert life.steps()[-4:] == [STAGE, MOUNT, LOAD, SIZE]
+    assert (life.condition(RESTORED).reason, life.condition(READY).status) == ("RestoreRemoved", TRUE)
+
+
+def test_a_backup_that_is_named_later_starts_nothing_and_says_so() -> None:
+    life = Life(managed())
+    life.whole()
+    life.edit(managed(PATH))
+
+    assert life.steps() == [MOUNT, LOAD, SIZE]
+    assert life.condition(ACCEPTED).reason == "RestoreIgnored"
+    assert life.condition(READY).status == TRUE
+
+
+def test_other_mounts_after_the_proof_are_loaded() -> None:
+    life = begun()
+    life.whole()
+    life.edit(managed(PATH), inputs="bbbb")
+    life.whole()
+
+    assert life.steps() == [STAGE, MOUNT, SIZE, MOUNT, LOAD, SIZE]
+    assert life.condition(RESTORED).status == TRUE
+
+
+def test_a_restored_dataset_is_refreshed_as_any_other() -> None:
+    life = begun()
+    life.whole()
+    life.change(meta=replace(life.seen.meta, refresh="now"))
+    life.whole()
+
+    assert life.steps() == [STAGE, MOUNT, SIZE, LOAD, SIZE]
+    assert not any(word.startswith("--expect-") for word in life.argv())
+
+
+@pytest.mark.parametrize("restored", [True, False])
+def test_a_master_that_lost_its_journal_is_loaded_anew_and_not_from_the_backup(restored: bool) -> None:
+    """The storage is newer than the backup; and it is known to be there."""
+    life = Life(managed(PATH if restored else None))
+    life.whole()
+    before = len(life.created)
+    life.stuck = RuntimeView(exists=True, reason="JournalLost", message="no journal")
+    life.change(runtime=life.stuck)
+    assert life.status.run.reason == "MasterReset"
+    life.stuck = None
+    life.change(runtime=serving(""))
+    life.whole()
+
+    assert life.steps()[before:] == [MOUNT, LOAD, SIZE]
+    assert life.condition(READY).status == TRUE
+    if restored:
+        assert (life.status.restore.phase, life.condition(RESTORED).status) == (RestorePhase.ABANDONED, FALSE)
+
+
+def test_a_master_that_lost_its_mounts_before_it_was_ready_is_mounted_again() -> None:
+    life = Life(managed())
+    life.end(MOUNT)
+    life.end(LOAD, Exit.MOUNT_MISSING)
+    life.later(15.0)
+    life.whole()
+
+    assert life.steps() == [MOUNT, LOAD, MOUNT, LOAD, SIZE]
+    assert life.condition(READY).status == TRUE
+
+
+# --- the controller dies ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["all goes well", "it is abandoned"])
+def test_a_controller_that_dies_between_two_writes_leaves_nothing_undone(fails: bool) -> None:
+    """Whichever pass it is: the same Jobs, the same end."""
+    for lost in range(1, 30):
+        life = Life(managed({**PATH, **UFS}), crash_at=lost)
+        if fails:
+            life.end(STAGE, Exit.BACKUP_REFUSED, reason="BackupCorrupt")
+        life.whole()
+        names = [body["metadata"]["name"] for body in life.created]
+        assert life.condition(READY).status == TRUE
+        assert life.condition(RESTORED).status == (FALSE if fails else TRUE)
+        assert list(dict.fromkeys(life.steps())) == ([STAGE, MOUNT, LOAD, SIZE] if fails else [STAGE, MOUNT, SIZE])
+        assert len(names) <= len(set(names)) + 1  # the one that was lost is created again, under its name
+        if lost > life.passes:
+            break
+    else:
+        pytest.fail("it takes more passes than were tried")
+
+
+@pytest.mark.parametrize("place", [*PLACES, "restored"])
+def test_a_dataset_that_is_deleted_in_any_phase_ends_its_jobs_and_goes(place: str) -> None:
+    life = begun()
+    PLACES.get(place, Life.whole)(life)
+    before = len(life.created)
+    life.change(meta=replace(life.seen.meta, deleting=True))
+
+    assert not life.seen.jobs
+    assert not life.seen.volume.uid
+    assert len(life.created) == before
+    assert life.released
