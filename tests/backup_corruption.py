@@ -13,7 +13,7 @@ from controllers.api.job_commands import StageRestore
 from fluidctl.backup.errors import BackupError
 from fluidctl.backup.stage import stage
 from fluidctl.backup.volume import Directory
-from tests.backup_kit import DATASET, PATH, Masters, journal, packed, sha256, taken, watch
+from tests.backup_files import DATASET, PATH, Masters, journal, packed, sha256, taken, watch
 
 _ENGINE = "2.9.6"
 #: What nothing in the file can contradict. Whoever may write them may write another backup as well: hence the pin.

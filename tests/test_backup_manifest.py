@@ -9,7 +9,7 @@ import pytest
 
 from fluidctl.backup.errors import BackupError
 from fluidctl.backup.manifest import MAX_BYTES, Content, Manifest, parse, version
-from tests.backup_kit import BACKUP, DATASET, NOW
+from tests.backup_files import BACKUP, DATASET, NOW
 
 CONTENT = Content(size=2822, sha256="0f" * 32, entries=201_004, files=100_000, directories=1_000, bytes=2**40)
 MANIFEST = Manifest("2.9.6", DATASET | {"path": "/dünn \x01"}, BACKUP, NOW, CONTENT)

@@ -17,7 +17,7 @@ from fluidctl.backup.verify import Damaged, scan, verify
 from fluidctl.backup.volume import Directory
 from fluidctl.load.errors import StepError
 from tests.backup_corruption import accepted, corruptions
-from tests.backup_kit import (
+from tests.backup_files import (
     BYTES,
     DIRECTORIES,
     ENTRIES,

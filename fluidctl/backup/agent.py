@@ -14,6 +14,9 @@ import hmac
 import http.server
 import json
 import re
+import socket
+import socketserver
+import sys
 import threading
 import time
 from collections import Counter
@@ -25,7 +28,7 @@ from typing import BinaryIO
 
 from controllers.api.job_commands import STAGING_PATH, TOKEN_PATH
 from fluidctl.backup.volume import Directory, Strange
-from fluidctl.load.process import address, on_signals
+from fluidctl.load.process import on_signals
 
 PREFIX, COMPLETE = "alluxio-backup-", ".complete"
 _NAME = re.compile(r"alluxio-backup-[0-9A-Za-z-]{1,100}\.gz")
@@ -91,8 +94,13 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, address: tuple[str, int], staging: Staging, token: Callable[[], bytes]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, _Handler)
         self.staging, self.token = staging, token
+
+    def server_bind(self) -> None:
+        """Bind without asking the DNS for our own name, which may take long and is told to nobody."""
+        socketserver.TCPServer.server_bind(self)
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -173,7 +181,7 @@ class _Refused(Exception):
 def main(argv: Sequence[str]) -> int:
     """Serve until SIGTERM; return 0 then, 2 for arguments that are wrong. ``argv`` begins with the command."""
     parser = argparse.ArgumentParser(prog="fluidctl agent", allow_abbrev=False)
-    parser.add_argument("--bind", required=True, type=address, metavar="HOST:PORT")
+    parser.add_argument("--bind", required=True, type=_bind, metavar="HOST:PORT")
     parser.add_argument("--directory", default=STAGING_PATH)
     parser.add_argument("--token-file", default=TOKEN_PATH, type=Path)
     try:
@@ -182,11 +190,19 @@ def main(argv: Sequence[str]) -> int:
         return int(error.code or 0)
     stop = threading.Event()
     on_signals(stop.set)
-    host, _, port = options.bind.rpartition(":")
     staging = Staging(options.directory)
-    with Server((host, int(port)), staging, lambda: options.token_file.read_bytes().strip()) as server:
+    with Server(options.bind, staging, lambda: options.token_file.read_bytes().strip()) as server:
+        host, port, *_ = server.server_address
+        print(f"fluidctl agent: serves {options.directory} at {host!s}:{port}", file=sys.stderr, flush=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         while not stop.wait(_SWEEP_SECONDS):
             staging.clear(time.time() - KEEP_SECONDS)
         server.shutdown()
     return 0
+
+
+def _bind(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not (host and colon and port.isdecimal() and int(port) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
+    return host.strip("[]"), int(port)
