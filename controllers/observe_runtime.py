@@ -11,7 +11,7 @@ from controllers.api.alluxioruntime import (
     unserved_runtime_fields,
 )
 from controllers.api.conditions import READY
-from controllers.api.dataset import parse_status
+from controllers.api.dataset import DatasetSpec, parse_status
 from controllers.api.times import epoch
 from controllers.config import ControllerConfig
 from controllers.decision import Decision, Problem
@@ -79,7 +79,12 @@ class RuntimeHandler:
         spec = found.get("spec") or {}
         if spec.get("alluxio"):
             return None  # it has another Alluxio, and needs none of its name
-        return DatasetView(found["metadata"]["uid"], parse_status(found), bool(spec.get("dataRestoreLocation")))
+        return DatasetView(
+            found["metadata"]["uid"],
+            parse_status(found),
+            bool(spec.get("dataRestoreLocation")),
+            directories(DatasetSpec.read(spec, lenient=True)),
+        )
 
     def _stateful_set(self, namespace: str, name: str, uid: str) -> dict[str, Any] | None:
         """Return the one of this runtime; one of that name with another owner is not ours to change."""
@@ -90,6 +95,14 @@ class RuntimeHandler:
         """Return the runtime's pods. Not those of another namespace, whose labels anybody there may have forged."""
         found = self._stores.pods.by_index("runtime", uid)
         return [pod for pod in found if pod["metadata"].get("namespace") == namespace]
+
+
+def directories(spec: DatasetSpec) -> tuple[str, ...]:
+    """Return the directories above the mounts that lie in no other mount; what validation refuses is left out."""
+    mounts = {spec.alluxio_path(mount) for mount in spec.mounts}
+    parents = {path.rpartition("/")[0] for path in mounts if not {".", ".."} & set(path.split("/"))}
+    within = {path for path in parents if any(f"{path}/".startswith(f"{mount}/") for mount in mounts)}
+    return tuple(sorted(parents - within - {""}))
 
 
 def _reserved(obj: dict[str, Any]) -> list[str]:

@@ -2,8 +2,11 @@
 
 import itertools
 import json
+import os
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +15,11 @@ from jsonschema import Draft202012Validator
 
 from controllers.api import conditions as c
 from controllers.api.alluxioruntime import quantity, spec_schema
-from controllers.api.dataset import DatasetStatus, RestorePhase, RestoreStatus, RunStatus, StepStatus
+from controllers.api.dataset import DatasetSpec, DatasetStatus, RestorePhase, RestoreStatus, RunStatus, StepStatus
 from controllers.decision import Create, Decision, Delete, Patch
+from controllers.observe_runtime import directories
 from controllers.runtime import FINALIZER, DatasetView, Seen, children, decide
+from controllers.runtime.pods import JOURNAL_LOST_EXIT
 from controllers.runtime.properties import MASTER, WORKER, properties, render
 from controllers.runtime.view import STARTED_FROM, started_from
 from tests.runtime_kit import DATASET_UID, SAMPLES, carried_out, pod, running, seen
@@ -118,6 +123,62 @@ def test_a_runtime_that_runs_asks_for_nothing() -> None:
         assert decision.status.model_dump()["setup_duration"] == "30s"
 
 
+def test_a_restored_master_finds_the_directories_above_its_mounts_and_an_edit_of_mounts_restarts_none() -> None:
+    """Alluxio would forget them, and the mounts in them, with the first load."""
+    restored = replace(dataset(RestorePhase.RESTORED), directories=("/dataset", "/dataset/$(a)/b"))
+    master = pods_of(decide(seen(dataset=restored)))[0]
+    root = "/var/lib/fluidctl/journal/root"
+    assert master["initContainers"][0]["command"][-3:] == [root, f"{root}/dataset", f"{root}/dataset/$$(a)/b"]
+    state = running(carried_out(seen(dataset=restored), decide(seen(dataset=restored))))
+    assert decide(replace(state, dataset=replace(restored, directories=()))).children == ()
+
+
+@pytest.mark.parametrize(
+    ("paths", "found"),
+    [
+        (["/"], ()),
+        (["/a"], ("/dataset",)),
+        (["/", "/a/b"], ()),
+        (["/a/b", "/c", "/a/b/c/d"], ("/dataset", "/dataset/a")),
+        (["/a/../../b", "/c"], ("/dataset",)),
+    ],
+)
+def test_what_is_above_the_mounts_is_found(paths: list[str], found: tuple[str, ...]) -> None:
+    assert directories(DatasetSpec.read({"mounts": [{"mountPoint": "s3://b/x", "path": p} for p in paths]})) == found
+
+
+@pytest.mark.parametrize(
+    ("made", "backup", "code", "formats"),
+    [
+        ((), "", 0, True),
+        (("log/BlockMaster/v1/_format_1",), "", 0, True),  # killed in a format
+        (("log/BlockMaster/v1/_format_1", "log/BlockMaster/v1/logs/0x0-0x1"), "", 0, False),
+        (("log/BlockMaster/v1/checkpoints/0x1",), "restore/metadata.gz", 0, False),
+        (("restore/metadata.gz",), "restore/metadata.gz", 0, True),
+        ((), "restore/metadata.gz", JOURNAL_LOST_EXIT, False),
+    ],
+)
+def test_only_a_journal_that_was_never_used_is_formatted(
+    tmp_path: Path, made: tuple[str, ...], backup: str, code: int, formats: bool
+) -> None:
+    """The init container's own command, in a real shell; the program that formats only leaves a file here."""
+    for name in made:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    program = tmp_path / "bin" / "alluxio"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/formatted\n')
+    program.chmod(0o755)
+    state = seen(dataset=dataset(RestorePhase.STARTING) if backup else dataset())
+    command = pods_of(decide(state))[0]["initContainers"][0]["command"]
+    here = [word.replace("/var/lib/fluidctl/journal", str(tmp_path)) for word in command]
+    path = f"{program.parent}:{os.environ['PATH']}"
+
+    assert subprocess.run(here, env={"PATH": path}, check=False).returncode == code
+    assert (tmp_path / "formatted").exists() is formats
+    assert (tmp_path / "root").is_dir()
+
+
 def test_more_workers_are_one_patch_of_one_number() -> None:
     state = running(carried_out(seen(), decide(seen())))
     more = replace(state, spec=state.spec.model_copy(update={"replicas": 7}))
@@ -155,8 +216,8 @@ def test_a_new_release_of_ours_restarts_no_master() -> None:
     assert [
         children.template(old, role)["metadata"]["annotations"][children.TEMPLATE] for role in (MASTER, WORKER)
     ] == [
-        "0e38816f4b",
-        "f3447cccfd",
+        "3212b51b12",
+        "724fd77973",
     ]
 
 

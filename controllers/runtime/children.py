@@ -31,8 +31,9 @@ _PROPERTIES, _CONF = "alluxio-site.properties", "/opt/alluxio/conf"
 # A journal that holds nothing but marks of a format was never used: formatting it again harms nobody, and one that
 # was killed half way is made whole. A backup that the master would look for in vain is told from any other failure.
 _FORMAT = (
-    'for file in "$1"/*/*/logs/* "$1"/*/*/checkpoints/*; do if [ -e "$file" ]; then exit 0; fi; done; '
-    f'if [ -n "$2" ] && [ ! -e "$2" ]; then exit {JOURNAL_LOST_EXIT}; fi; '
+    'journal=$1; backup=$2; shift 2; mkdir -p "$@"; '
+    'for file in "$journal"/*/*/logs/* "$journal"/*/*/checkpoints/*; do if [ -e "$file" ]; then exit 0; fi; done; '
+    f'if [ -n "$backup" ] && [ ! -e "$backup" ]; then exit {JOURNAL_LOST_EXIT}; fi; '
     "exec alluxio formatMaster"
 )
 #: A process without heap is worse than none: it answers some requests.
@@ -109,8 +110,9 @@ def template(seen: Seen, role: str) -> dict[str, Any]:
     marks = {**spec.pod_metadata.labels, **component.pod_metadata.labels, **labels(seen, role)}
     pod = _pod(seen, role, component)
     hashed = _digest(json.dumps([marks, notes, pod], sort_keys=True))
-    if role == MASTER:  # after the hash: a new release of ours is no reason to restart every master
+    if role == MASTER:  # after the hash: neither a new release of ours nor another mount restarts a master
         pod["containers"].append(_agent(seen))
+        pod["initContainers"][0]["command"] += [_literal(f"{ROOT_PATH}{path}") for path in _directories(seen)]
     return {"metadata": {"labels": marks, "annotations": {**notes, TEMPLATE: hashed}}, "spec": pod}
 
 
@@ -168,13 +170,19 @@ def _java_options(seen: Seen, role: str, component: Component) -> str:
 
 
 def _format(seen: Seen) -> dict[str, Any]:
+    journal = f"{JOURNAL_CLAIM_PATH}/{JOURNAL_DIRECTORY}"
     backup = f"{JOURNAL_CLAIM_PATH}/{RESTORE_FILE}" if seen.starts_from else ""
     return {
         **_container("format", seen.image, seen.spec.alluxio_version.image_pull_policy),
-        "command": ["/bin/sh", "-c", _FORMAT, "format", f"{JOURNAL_CLAIM_PATH}/{JOURNAL_DIRECTORY}", backup],
+        "command": ["/bin/sh", "-c", _FORMAT, "format", journal, backup, ROOT_PATH],
         "resources": seen.spec.master.resources,
         "volumeMounts": [_config_mount(), *_mounts(seen, MASTER)],
     }
+
+
+def _directories(seen: Seen) -> tuple[str, ...]:
+    """Return what the root of a restored master must have: the backup knows of it, and no Mount makes it anew."""
+    return seen.dataset.directories if seen.dataset and seen.starts_from else ()
 
 
 def _agent(seen: Seen) -> dict[str, Any]:
@@ -216,7 +224,6 @@ def _volumes(seen: Seen, role: str) -> list[dict[str, Any]]:
     return [
         {"name": "journal", "persistentVolumeClaim": {"claimName": names.journal_claim(seen.name)}},
         {"name": "staging", "emptyDir": {}},
-        {"name": "root", "emptyDir": {"sizeLimit": "64Mi"}},
         {"name": "agent", "secret": {"secretName": names.agent_secret(seen.name), "defaultMode": 0o440}},
     ]
 
@@ -230,7 +237,7 @@ def _cache(medium: str, quota: int) -> dict[str, Any]:
 def _mounts(seen: Seen, role: str) -> list[dict[str, Any]]:
     if role == WORKER:
         return [{"name": level.mediumtype.lower(), "mountPath": cache_path(level)} for level in levels(seen.spec)]
-    paths = {"journal": JOURNAL_CLAIM_PATH, "staging": STAGING_PATH, "root": ROOT_PATH}
+    paths = {"journal": JOURNAL_CLAIM_PATH, "staging": STAGING_PATH}
     return [{"name": name, "mountPath": path} for name, path in paths.items()]
 
 

@@ -7,8 +7,9 @@ from controllers.api.job_commands import JOURNAL_CLAIM_PATH, JOURNAL_DIRECTORY, 
 from controllers.runtime import names
 
 MASTER, WORKER = "master", "worker"
-#: The root mount of the master: a directory that stays empty. The Dataset's mounts are mounted below it.
-ROOT_PATH = "/var/lib/fluidctl/root"
+#: The root mount of the master: a directory that holds nothing but those above the Dataset's mounts. It goes with the
+#: journal: Alluxio forgets a directory that its storage does not have, and the mounts in it (seen on 2.9.6).
+ROOT_PATH = f"{JOURNAL_CLAIM_PATH}/root"
 CACHE_PATH = "/var/lib/fluidctl/cache"
 _TIERS = "alluxio.worker.tieredstore"
 _RESTORE = "alluxio.master.journal.init.from.backup"

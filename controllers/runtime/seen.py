@@ -18,6 +18,7 @@ class DatasetView:
     uid: str
     status: DatasetStatus = DatasetStatus()
     restores: bool = False  # it has a dataRestoreLocation
+    directories: tuple[str, ...] = ()  # in Alluxio, above its mounts and in none of them
 
     @property
     def holds(self) -> bool:

@@ -133,9 +133,12 @@ class Mounter:
         self._ask(methods.UPDATE_MOUNT, requests.mount(path, "", properties[path], read_only=read_only))
 
     def _clear(self, path: bytes) -> None:
-        """Remove a directory of Alluxio's own root that was above other mounts once: none is left below it."""
+        """Remove a directory of Alluxio's own root that was above other mounts once: none is left below it.
+
+        It may be on the disk alone, where a journal was lost: Mount would say that it shadows it.
+        """
         try:
-            self._ask(methods.GET_STATUS, requests.get_status(path, requests.NEVER))
+            self._ask(methods.GET_STATUS, requests.get_status(path))
         except Gone:
             return
         self._ask(methods.REMOVE, requests.remove_directory(path))
