@@ -77,6 +77,16 @@ def test_a_worker_has_reasons_of_its_own_and_stops_no_master() -> None:
         assert seen_.reason not in CRASHED
 
 
+@pytest.mark.parametrize("init", [True, False])
+def test_a_container_that_runs_again_after_it_failed_is_still_in_trouble_until_it_is_ready(init: bool) -> None:
+    """Else a person would see trouble and none by turns."""
+    again = container(MASTER, init=init, **(ended(1) | {"state": {"running": {}}}))
+    assert looked(again).reason == ("MasterInitFailed" if init else "MasterCrashLooping")
+    over = {"terminated": {"exitCode": 0, "reason": "Completed"}}
+    done = container(MASTER, init=True, **(ended(1) | {"state": over, "ready": True}))
+    assert looked(done).reason == "MasterStarting"
+
+
 def test_a_trouble_goes_before_a_pod_that_is_only_starting() -> None:
     sick = pod(WORKER, 1, ready=False, **unscheduled(NO_NODE))
     assert looked(pod(MASTER), pod(WORKER, 0, ready=False), sick).reason == "WorkerUnschedulable"

@@ -88,7 +88,7 @@ def _container(name: str, role: str, status: dict[str, Any], *, init: bool) -> T
     if why in _CONFIG:
         return _made(role, "config", f"container {container} of pod {name} cannot be made: {said}")
     code = ended.get("exitCode", 0)
-    if status.get("ready") or not code:
+    if not code or (status.get("ready") and not init):
         return None
     log = f"see kubectl logs {name} -c {container} --previous"
     if ended.get("reason") == "OOMKilled":
