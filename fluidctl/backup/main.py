@@ -112,9 +112,9 @@ class Job:
                 claim = Directory(options.claim_path)
             command = jobs.StageRestore(
                 options.owner,
-                options.directory,
+                options.directory or "",
                 options.mounts_hash,
-                options.engine_version,
+                options.engine_version or "",
                 options.manifest_sha256,
                 options.checksum,
             )
@@ -154,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser(name, allow_abbrev=False) for name in (jobs.TAKE, jobs.VERIFY, jobs.REMOVE, jobs.STAGE)
     )
     for each in (take_, verify_, remove, stage_):
-        each.add_argument("--directory", required=each is not stage_, type=_below, default="", help="in the claim")
+        each.add_argument("--directory", required=each is not stage_, type=_below, help="in the claim")
         each.add_argument("--result-path", default=RESULT_PATH)
         each.add_argument("--claim-path", default=jobs.CLAIM_PATH, help="where the claim of the backup is mounted")
     _take_options(take_)
@@ -163,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     remove.add_argument("--partial-only", action="store_true", help="only what was not finished")
     stage_.add_argument("--owner", required=True, help="uid of the Dataset")
     stage_.add_argument("--mounts-hash", default="")
-    stage_.add_argument("--engine-version", default="", type=_version, help="of the master that will read the backup")
+    stage_.add_argument("--engine-version", type=_version, help="of the master that will read the backup")
     stage_.add_argument("--checksum", default="", help="sha256:... of the file, as a person pinned it")
     stage_.add_argument("--discard", action="store_true", help="only remove what was staged for this owner")
     stage_.add_argument("--journal-path", default=jobs.JOURNAL_CLAIM_PATH, help="where the master's claim is mounted")
