@@ -73,7 +73,7 @@ def changes(before: Backup, after: Backup, now: float) -> list[str]:
     if new.message and new.message != old.message:
         lines.append(new.message)
     verified, known = find(new.conditions, VERIFIED), find(old.conditions, VERIFIED)
-    if verified and verified != known:
+    if verified and verified != known and verified.status != UNKNOWN:
         lines.append(condition_line(verified))
     return [f"{duration(_elapsed(after, new, now)):>6}  {line}" for line in lines]
 

@@ -32,7 +32,9 @@ _RUNTIME_SPEC: Object = {"replicas": 1}
 def plan(
     source: Cluster, namespace: str, backup: str, name: str, like: str, restore: Mapping[str, str]
 ) -> list[Object]:
-    """Return what is to be created, the Dataset first; nothing is written. A Failure says what to give.
+    """Return what is to be created, in this order; nothing is written. A Failure says what to give.
+
+    The AlluxioRuntime comes first: without a Dataset it starts nothing, and another try uses it as it is.
 
     ``restore`` has the fields ``onFailure`` and ``checksum`` of spec.dataRestoreLocation.
     """
@@ -45,16 +47,16 @@ def plan(
     if _get(source, DATASETS, namespace, name):
         raise Failure(Code.USAGE, f"Dataset {name} exists: a backup is restored into a new one, choose another --as")
     location = {**where, **{key: value for key, value in restore.items() if value}}
-    made = [_object("Dataset", namespace, name, {**spec, "dataRestoreLocation": location})]
+    made = _object("Dataset", namespace, name, {**spec, "dataRestoreLocation": location})
     if existing := _get(source, ALLUXIORUNTIMES, namespace, name):
         if existing["metadata"].get("ownerReferences") or "deletionTimestamp" in existing["metadata"]:
             text = f"AlluxioRuntime {name} still belongs to a Dataset of before: wait until it is gone, or delete it"
             raise Failure(Code.USAGE, text)
         print(f"AlluxioRuntime {name} exists and is used as it is.", file=sys.stderr)
-        return made
+        return [made]
     if runtime is None:
         print("No AlluxioRuntime to copy: one with a single worker and all defaults is made.", file=sys.stderr)
-    return [*made, _object("AlluxioRuntime", namespace, name, runtime or _RUNTIME_SPEC)]
+    return [_object("AlluxioRuntime", namespace, name, runtime or _RUNTIME_SPEC), made]
 
 
 def check(restore: Mapping[str, str]) -> None:
@@ -66,7 +68,7 @@ def check(restore: Mapping[str, str]) -> None:
 
 
 def create(source: Cluster, namespace: str, objects: list[Object]) -> None:
-    """Create the objects in their order and say so; the Dataset comes first, as it is refused more easily."""
+    """Create the objects in their order and say so."""
     for item in objects:
         resource = DATASETS if item["kind"] == DATASETS.kind else ALLUXIORUNTIMES
         source.create(resource, namespace, item)

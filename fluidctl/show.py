@@ -7,7 +7,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from controllers.api.conditions import READY, RECONCILING, STALLED, TRUE, UNKNOWN, Condition, find
+from controllers.api.conditions import (
+    ACCEPTED,
+    AVAILABLE,
+    MASTER_REACHABLE,
+    METADATA_LOADED,
+    READY,
+    RECONCILING,
+    REFRESHING,
+    RESTORED,
+    SIZED,
+    STALLED,
+    TRUE,
+    UNKNOWN,
+    Condition,
+    find,
+)
 from controllers.api.dataset import parse_status, printable_bytes
 from controllers.api.dataset_status import DatasetStatus, Phase
 from controllers.api.times import epoch
@@ -151,7 +166,7 @@ def _restore(status: DatasetStatus) -> str:
 
 def _step(step: Any) -> str:
     state = "done" if step.completion_time else step.last_error or step.last_reason
-    if not step.job_name and not state:
+    if not step.job_name and (step.completion_time or not state):  # of a restore, nothing was loaded
         return ""
     state = state or "running"
     return f"attempt {step.attempt} ({step.job_name}): {state}"
@@ -184,14 +199,16 @@ def _is_news(old: DatasetStatus, new: DatasetStatus, item: Condition) -> bool:
     before = find(old.conditions, item.type)
     if item.type in _FOR_MACHINES or (before is None and item.status == UNKNOWN):
         return False
-    if item.type == READY and any(other.reason == item.reason for other in new.conditions if _is_cause(other)):
+    if item.status != TRUE and any(other.reason == item.reason for other in _causes(new, item)):
         return False
     return before is None or (before.status, before.reason) != (item.status, item.reason)
 
 
-def _is_cause(item: Condition) -> bool:
-    """Whether Ready may only repeat what this condition says."""
-    return item.type not in (*_FOR_MACHINES, READY)
+def _causes(status: DatasetStatus, item: Condition) -> list[Condition]:
+    """Return the conditions of which this one may only repeat what they say."""
+    order = (ACCEPTED, MASTER_REACHABLE, METADATA_LOADED, RESTORED, SIZED, AVAILABLE, REFRESHING, READY)
+    first = order[: order.index(item.type)] if item.type in order else ()
+    return [other for other in status.conditions if other.type in first]
 
 
 def condition_line(condition: Condition) -> str:

@@ -295,8 +295,8 @@ def test_a_restore_makes_a_dataset_and_its_runtime_like_those_that_were_backed_u
     assert _objects(server, RUNTIMES)["imagenet-2"]["spec"] == _objects(server, RUNTIMES)["imagenet"]["spec"]
     said = capsys.readouterr()
     assert said.out.splitlines() == [
-        "dataset.data.fluid.io/imagenet-2 created",
         "alluxioruntime.data.fluid.io/imagenet-2 created",
+        "dataset.data.fluid.io/imagenet-2 created",
     ]
     assert "fluidctl wait imagenet-2" in said.err
 
@@ -323,7 +323,7 @@ def test_a_dry_run_prints_what_kubectl_can_apply_and_creates_nothing(
     assert main(["restore", "one", "--as", "imagenet-2", "--dry-run"]) == 0
 
     said = capsys.readouterr()
-    dataset, runtime = yaml.safe_load_all(said.out)
+    runtime, dataset = yaml.safe_load_all(said.out)
     assert set(_objects(server, DATASETS)) == {"imagenet"}
     validate(parse_spec(dataset), Limits(), runtime_exists=True)
     assert (runtime["kind"], runtime["metadata"]["name"]) == ("AlluxioRuntime", "imagenet-2")
