@@ -216,7 +216,7 @@ def test_a_new_release_of_ours_restarts_no_master() -> None:
     assert [
         children.template(old, role)["metadata"]["annotations"][children.TEMPLATE] for role in (MASTER, WORKER)
     ] == [
-        "3212b51b12",
+        "5d6c0faeef",
         "724fd77973",
     ]
 

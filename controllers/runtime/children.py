@@ -152,11 +152,18 @@ def _alluxio(seen: Seen, role: str, component: Component) -> dict[str, Any]:
             *({"name": name, "value": _literal(value)} for name, value in sorted(component.env.items())),
         ],
         "ports": [{"name": name, "containerPort": port} for name, port in ports.items()],
-        # The web server is the last to open: once it does, a master leads and has read its journal.
-        "readinessProbe": {"tcpSocket": {"port": ports["web"]}, "periodSeconds": 2},
+        "readinessProbe": _probe(role, ports["web"]),
         "resources": component.resources,
         "volumeMounts": [_config_mount(), *_mounts(seen, role)],
     }
+
+
+def _probe(role: str, port: int) -> dict[str, Any]:
+    """Return how to see that it serves. A master that does not lead yet takes connections and breaks them off."""
+    if role == WORKER:
+        return {"tcpSocket": {"port": port}, "periodSeconds": 2}
+    asked = {"httpGet": {"path": "/api/v1/master/info", "port": port}, "periodSeconds": 2}
+    return {**asked, "timeoutSeconds": 5, "failureThreshold": 5}  # a pause of its JVM is no end of service
 
 
 def _java_options(seen: Seen, role: str, component: Component) -> str:
