@@ -10,6 +10,7 @@ from controllers.decision import ADMISSION, ORPHAN, Key
 from controllers.jobs import BACKUP_UID, DATASET_UID, RUNTIME_UID, SCHEDULE_UID, SELECTOR
 from controllers.jobview import runs
 from controllers.kube.client import Cluster
+from controllers.kube.errors import NotFound
 from controllers.kube.reflector import Reflector
 from controllers.kube.resources import (
     ALLUXIORUNTIMES,
@@ -141,6 +142,27 @@ def _told(obj: dict[str, Any]) -> tuple[Any, ...]:
 
 def _lane(change: Change) -> Lane:
     return Lane.BULK if change.kind is ChangeKind.INITIAL else Lane.FRESH
+
+
+class CrdsMissingError(Exception):
+    """The cluster does not know one of our kinds; ``str()`` says which, and what to do."""
+
+
+def check_kinds(cluster: Cluster, config: ControllerConfig) -> None:
+    """Raise CrdsMissingError, or the KubeError of who may not list. Nothing is served by halves.
+
+    In an upgrade the new pod does not get ready then, and the one of the release before goes on.
+    """
+    missing = []
+    for resource in (DATASETS, ALLUXIORUNTIMES, DATABACKUPS, SCHEDULEDDATABACKUPS):
+        try:
+            for namespace in config.namespaces or (None,):
+                cluster.list_page(resource, namespace, config.selector if resource == DATASETS else "", limit=1)
+        except NotFound:
+            missing.append(resource.kind)
+    if missing:
+        kinds = ", ".join(missing)
+        raise CrdsMissingError(f"the cluster {cluster.host} does not know {kinds}: install the CRDs first")
 
 
 def reflectors(

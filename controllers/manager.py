@@ -25,13 +25,11 @@ from controllers.config import ControllerConfig
 from controllers.decision import Event, Key
 from controllers.follower import Pollers
 from controllers.health import Check, HealthServer, HttpServer, MetricsServer
-from controllers.informers import Wakes, reflectors
+from controllers.informers import Wakes, check_kinds, reflectors
 from controllers.kube.client import Cluster
-from controllers.kube.errors import NotFound
 from controllers.kube.events import EventRecorder
 from controllers.kube.lease import LeaderElector
 from controllers.kube.reflector import Reflector
-from controllers.kube.resources import ALLUXIORUNTIMES, DATABACKUPS, DATASETS, SCHEDULEDDATABACKUPS
 from controllers.master_http import DirectTransport, HttpTransport, ServiceProxyTransport
 from controllers.master_snapshot import ClusterAddress
 from controllers.masters import MasterPoller
@@ -53,10 +51,6 @@ INSTALLED_IN = "fluidctl-system"
 SYNC_SECONDS = 120.0
 #: An informer from which nothing was heard for so long is wedged: bookmarks and ends of streams come more often.
 SILENT_SECONDS = 900.0
-
-
-class CrdsMissingError(Exception):
-    """The cluster does not know one of our kinds; ``str()`` says which, and what to do."""
 
 
 class SyncError(Exception):
@@ -133,7 +127,7 @@ class Controller:
     def start(self) -> None:
         """Bring everything up; return when this process leads, or stands by to lead."""
         self._serve()
-        self._check_cluster()
+        check_kinds(self._cluster, self._config)
         parts = (self._cluster, self._stores, self._wakes, self._config, self._metrics)
         for name, reflector in reflectors(*parts, self._clock, self._rng):
             self._informers[name] = reflector
@@ -162,19 +156,6 @@ class Controller:
             self._servers.append(HealthServer(self._config.health_bind, live, ready))
         for server in self._servers:
             server.start()
-
-    def _check_cluster(self) -> None:
-        missing = []
-        for resource in (DATASETS, ALLUXIORUNTIMES, DATABACKUPS, SCHEDULEDDATABACKUPS):
-            try:
-                for namespace in self._config.namespaces or (None,):
-                    selector = self._config.selector if resource == DATASETS else ""
-                    self._cluster.list_page(resource, namespace, selector, limit=1)
-            except NotFound:
-                missing.append(resource.kind)
-        if missing:
-            kinds = ", ".join(missing)
-            raise CrdsMissingError(f"the cluster {self._cluster.host} does not know {kinds}: install the CRDs first")
 
     def _wait_for_caches(self) -> None:
         deadline = self._clock.monotonic() + SYNC_SECONDS

@@ -265,13 +265,13 @@ def _flag(setting: Setting) -> inspect.Parameter:
 def controller(**flags: Any) -> int:
     """Run the controller until SIGTERM or Ctrl-C."""
     config = to_config(flags)
-    from controllers import health, manager
+    from controllers import health, informers, manager
     from fluidctl import follow
 
     with follow.cluster_errors():
         try:
             return manager.run(config)
-        except manager.CrdsMissingError as error:
+        except informers.CrdsMissingError as error:
             raise Failure(Code.CRDS_MISSING, str(error)) from error
         except health.CannotListenError as error:
             raise Failure(Code.PORT_TAKEN, str(error)) from error

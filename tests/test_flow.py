@@ -13,6 +13,7 @@ import pytest
 
 from controllers import admission, turns
 from controllers.config import ControllerConfig
+from controllers.informers import CrdsMissingError
 from controllers.jobs import job_name
 from controllers.kube.resources import (
     DATASETS,
@@ -22,7 +23,7 @@ from controllers.kube.resources import (
     PERSISTENTVOLUMES,
     PODS,
 )
-from controllers.manager import Controller, CrdsMissingError
+from controllers.manager import Controller
 from devcluster import DevCluster
 from tests.world import CRDS, Obj, World, condition, evict, found_by_walk, tree
 
