@@ -108,6 +108,7 @@ class World:
     pods: set[str] = field(default_factory=set)
     partial_only: dict[str, bool] = field(default_factory=dict)
     gone: bool = False
+    dropped: bool = False  # somebody deleted a Job by hand
 
     def seen(self) -> Observed:
         running = tuple(sorted(pod for pod in self.pods if "-delete-" not in pod))
@@ -175,6 +176,12 @@ class World:
             self.pods.add(found.pod)
             self.files |= {"partial"} if found.step == TAKE else set()
         self.jobs[found.name] = found
+
+    def drop(self, found: JobView) -> None:
+        """Let somebody delete a Job by hand."""
+        del self.jobs[found.name]
+        self.pods.discard(found.pod)
+        self.dropped = True
 
     def end(self, found: JobView, code: int = 0) -> None:
         """Let a running Job end with this code; 0: it does what it is for."""
