@@ -262,8 +262,8 @@ JAVA = (
 
 
 def test_of_a_failed_backup_the_readable_part_of_javas_exception_is_said() -> None:
-    """Its message; and where that says that a volume is full or read-only, it is named so."""
-    assert readable(JAVA) == "Failed to create directory /ä"
+    """Its message and its first cause's; and where that says that a volume is full or read-only, it is named so."""
+    assert readable(JAVA) == "Failed to create directory /ä: in the way"
     assert [readable(data) for data in (b"", b"t", b"t\xff\xffa b", os.urandom(3))] == ["", "", "", ""]
     assert failure(readable(JAVA)).reason == "BackupFailed"
     assert failure("x: No space left on device").code is Exit.NO_SPACE

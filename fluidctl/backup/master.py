@@ -26,7 +26,7 @@ def write_backup(client: Client, directory: str, watch: Watch) -> tuple[str, int
     """
     watch.message = "waiting for the master to begin its backup"
     try:
-        status = client.persist(lambda session: _begin(session, directory))
+        status = client.persist(lambda session: begin(session, directory))
         pause = _FIRST_POLL
         while status.backupState in _RUNNING:
             watch.tick(pause)
@@ -50,19 +50,22 @@ def write_backup(client: Client, directory: str, watch: Watch) -> tuple[str, int
 
 
 def readable(error: bytes) -> str:
-    """Return the message of an exception as Java serializes it, "" where it has none.
+    """Return the message of an exception as Java serializes it, and that of its first cause; "" where it has none.
 
-    A text is "t", its length in two bytes, and UTF-8. The outermost exception's message comes last of those with a
-    blank in them: names of classes, methods and files have none.
+    A text is "t", its length in two bytes, and UTF-8. Of those with a blank in them, which names of classes, methods
+    and files have not, the first cause's message comes first and the outermost one's last.
     """
-    found = ""
+    found = []
     for position in range(len(error) - 3):
         size = int.from_bytes(error[position + 1 : position + 3])
         text = error[position + 3 : position + 3 + size]
         if error[position] == 0x74 and len(text) == size > 3 and b" " in text:
-            decoded = text.decode(errors="replace")
-            found = decoded if decoded.isprintable() else found
-    return found[:500]
+            found.append(text.decode(errors="replace"))
+    found = [text for text in found if text.isprintable()]
+    if not found:
+        return ""
+    cause, message = found[0][:200], found[-1][:300]
+    return message if cause in message else f"{message}: {cause}"
 
 
 def failure(said: str) -> BackupError:
@@ -75,7 +78,8 @@ def failure(said: str) -> BackupError:
     return BackupError(Exit.BACKUP_FAILED, "BackupFailed", message)
 
 
-def _begin(session: Session, directory: str) -> pb.BackupStatus:
+def begin(session: Session, directory: str) -> pb.BackupStatus:
+    """Ask for a backup; raise grpc.RpcError, and BackupError where another is under way."""
     options = pb.BackupOptions(localFileSystem=True, runAsync=True, allowLeader=True)
     try:
         return session.call(BACKUP, pb.BackupRequest(options=options, targetDirectory=directory))
