@@ -258,7 +258,7 @@ class Controller:
         stores, config, now = self._stores, self._config, self._clock.now
         return (
             observer,
-            RuntimeHandler(stores, config, now=now, token=lambda: secrets.token_hex(32)),
+            RuntimeHandler(stores, self._cluster, config, now=now, token=lambda: secrets.token_hex(32)),
             BackupObserver(stores, self._cluster, config, now=now, line=lambda job: self._reconciler.line(job)),
             ScheduleObserver(stores, now=now),
         )

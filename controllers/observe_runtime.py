@@ -1,4 +1,4 @@
-"""Gathers what a decision about an AlluxioRuntime needs, from the stores alone."""
+"""Gathers what a decision about an AlluxioRuntime needs: from the stores, and where a pod is missing from events."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,12 +16,18 @@ from controllers.api.times import epoch
 from controllers.config import ControllerConfig
 from controllers.decision import Decision, Problem
 from controllers.jobs import RUNTIME_UID
-from controllers.kube.resources import ALLUXIORUNTIMES
+from controllers.kube.client import Cluster
+from controllers.kube.errors import KubeError
+from controllers.kube.resources import ALLUXIORUNTIMES, EVENTS
 from controllers.kube.store import Store
 from controllers.runtime import DatasetView, Seen, names
-from controllers.runtime.properties import is_reserved
-from controllers.runtime.view import image_of
+from controllers.runtime.pods import is_creating
+from controllers.runtime.properties import MASTER, WORKER, is_reserved
+from controllers.runtime.view import image_of, of_role
 from controllers.stores import Stores
+
+#: What is younger is still on its way: nobody looks for events about it.
+_SETTLING_SECONDS = 10.0
 
 
 class RuntimeHandler:
@@ -31,9 +37,15 @@ class RuntimeHandler:
     logged = (READY,)
 
     def __init__(
-        self, stores: Stores, config: ControllerConfig, *, now: Callable[[], float], token: Callable[[], str]
+        self,
+        stores: Stores,
+        cluster: Cluster,
+        config: ControllerConfig,
+        *,
+        now: Callable[[], float],
+        token: Callable[[], str],
     ) -> None:
-        self._stores, self._config, self._now, self._token = stores, config, now, token
+        self._stores, self._cluster, self._config, self._now, self._token = stores, cluster, config, now, token
 
     @property
     def store(self) -> Store:
@@ -49,6 +61,9 @@ class RuntimeHandler:
         """Return what is known of this AlluxioRuntime now."""
         meta = obj["metadata"]
         namespace, name, uid = meta["namespace"], meta["name"], meta["uid"]
+        masters = self._stateful_set(namespace, names.master(name), uid)
+        workers = self._stateful_set(namespace, names.worker(name), uid)
+        pods = self._pods(namespace, uid)
         return Seen(
             now=self._now(),
             namespace=namespace,
@@ -66,9 +81,11 @@ class RuntimeHandler:
             owners=tuple(meta.get("ownerReferences") or ()),
             unserved=(*unserved_runtime_fields(obj), *_reserved(obj)),
             dataset=self._dataset(namespace, name),
-            masters=self._stateful_set(namespace, names.master(name), uid),
-            workers=self._stateful_set(namespace, names.worker(name), uid),
-            pods=tuple(self._pods(namespace, uid)),
+            masters=masters,
+            workers=workers,
+            pods=tuple(pods),
+            refused_master=self._refused(namespace, masters, of_role(pods, MASTER)),
+            refused_worker=self._refused(namespace, workers, of_role(pods, WORKER)),
             problem=problem,
         )
 
@@ -95,6 +112,25 @@ class RuntimeHandler:
         """Return the runtime's pods. Not those of another namespace, whose labels anybody there may have forged."""
         found = self._stores.pods.by_index("runtime", uid)
         return [pod for pod in found if pod["metadata"].get("namespace") == namespace]
+
+    def _refused(self, namespace: str, stateful_set: dict[str, Any] | None, pods: list[dict[str, Any]]) -> str:
+        """Return what Kubernetes says in an event alone: why it makes no pod (quota), or no container (a volume)."""
+        if stateful_set is None:
+            return ""
+        stuck = next((pod for pod in pods if is_creating(pod) and self._is_old(pod)), None)
+        lacks = len(pods) < stateful_set["spec"].get("replicas", 1) and self._is_old(stateful_set)
+        if stuck is None and not lacks:
+            return ""
+        regarding = (stuck or stateful_set)["metadata"]["uid"]
+        try:
+            selector = f"regarding.uid={regarding},type=Warning"
+            events, _, _ = self._cluster.list_page(EVENTS, namespace, field_selector=selector, limit=50)
+        except KubeError as error:  # only a person needs them
+            return f"and why cannot be read: {error.message}"
+        return next((f"{event.get('reason', '')}: {event.get('note', '')}" for event in reversed(events)), "")
+
+    def _is_old(self, obj: dict[str, Any]) -> bool:
+        return self._now() - (epoch(obj["metadata"].get("creationTimestamp")) or 0.0) > _SETTLING_SECONDS
 
 
 def directories(spec: DatasetSpec) -> tuple[str, ...]:

@@ -1,9 +1,11 @@
 """What a Dataset sees of its AlluxioRuntime, and what a person reads of pods that are not ready."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from controllers.api.dataset import status_dict
 from controllers.runtime import children, decide
 from controllers.runtime.pods import JOURNAL_LOST_EXIT
 from controllers.runtime.properties import MASTER, WORKER
@@ -120,6 +122,18 @@ def test_a_runtime_that_goes_or_is_anothers_is_none() -> None:
     assert not view(going, masters, pods, IMAGE).exists
     assert not view(owned, masters, pods, IMAGE, dataset_uid=DATASET_UID).exists
     assert view(owned, masters, pods, IMAGE, dataset_uid="before").exists
+
+
+def test_what_only_the_runtime_knows_is_seen_by_its_dataset_too() -> None:
+    """A quota, or a spec that cannot be served, is in no pod: there is none."""
+    state = carried_out(seen(), decide(seen()))
+    status = decide(replace(state, refused_master="FailedCreate: exceeded quota: few")).status
+    assert status is not None
+    told = {**RUNTIME, "status": status_dict(status)}
+    found = view(told, state.masters, (), IMAGE)
+    assert (found.reason, found.master_ready) == ("MasterPodRefused", False)
+    assert "exceeded quota: few" in found.message
+    assert view(told, running(state).masters, running(state).pods, IMAGE).reason == ""
 
 
 def test_all_is_well_says_nothing() -> None:

@@ -13,6 +13,8 @@ from controllers.runtime.view import of_role, serves
 
 __all__ = ["FINALIZER", "DatasetView", "Seen", "decide"]
 
+#: How often to look why pods are missing, which only events say: and nobody watches those.
+_LOOK_SECONDS = 15.0
 #: Of a pod template, what is a map of keys that others choose: what is no longer wanted there must be named to go.
 _MAPS = (("metadata", "labels"), ("metadata", "annotations"), ("spec", "nodeSelector"))
 _OTHERS = "kubectl.kubernetes.io/"  # "kubectl rollout restart" writes such an annotation
@@ -29,6 +31,7 @@ def decide(seen: Seen) -> Decision:
         finalizers=SetFinalizers((*seen.finalizers, FINALIZER)) if FINALIZER not in seen.finalizers else None,
         children=_children(seen, wrong),
         events=report.events(seen.status, status),
+        requeue_after=None if waits or status.worker_phase == status.master_phase == "Ready" else _LOOK_SECONDS,
     )
 
 

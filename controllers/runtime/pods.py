@@ -21,6 +21,7 @@ _REASONS = {
     "init": ("MasterInitFailed", "WorkerInitFailed"),
     "lost": ("JournalLost", "WorkerInitFailed"),
     "config": ("MasterConfigMissing", "WorkerConfigMissing"),
+    "refused": ("MasterPodRefused", "WorkerPodRefused"),
     "evicted": ("MasterEvicted", "WorkerEvicted"),
     "starting": ("MasterStarting", "WorkerStarting"),
     "stopping": ("MasterStopping", "WorkerStopping"),
@@ -52,6 +53,23 @@ def trouble(pods: Sequence[dict[str, Any]], role: str) -> Trouble | None:
     """Return the gravest trouble of these pods, all of one role; None where all are ready."""
     found = [_trouble(pod, role) for pod in pods if not is_ready(pod)]
     return min(found, key=lambda each: each.passing, default=None)
+
+
+def is_creating(pod: dict[str, Any]) -> bool:
+    """Return whether the pod has a node and no container yet."""
+    status = pod.get("status", {})
+    if status.get("phase") != "Pending" or _condition(pod, "PodScheduled").get("status") == "False":
+        return False
+    parts = (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ()))
+    waiting = [(part.get("state", {}).get("waiting") or {}).get("reason") for part in parts]
+    return all(reason in ("ContainerCreating", "PodInitializing") for reason in waiting)
+
+
+def refused(found: Trouble | None, said: str, role: str) -> Trouble | None:
+    """Return the trouble, or why it is no mere start: what Kubernetes says in an event."""
+    if found is None or not found.passing or not said:
+        return found
+    return _made(role, "refused", f"Kubernetes makes no pod, or no container, of the {role}: {said}")
 
 
 def _trouble(pod: dict[str, Any], role: str) -> Trouble:

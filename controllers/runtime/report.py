@@ -9,7 +9,7 @@ from controllers.api.conditions import FALSE, TRUE, Condition
 from controllers.api.times import rfc3339
 from controllers.decision import Event, Problem
 from controllers.jobs import RUNTIME_UID
-from controllers.runtime.pods import Trouble, is_ready, trouble
+from controllers.runtime.pods import Trouble, is_ready, refused, trouble
 from controllers.runtime.properties import MASTER, WORKER
 from controllers.runtime.seen import Seen
 from controllers.runtime.view import of_role, serves, why_not
@@ -20,8 +20,8 @@ MASTER_READY, WORKERS_READY = "MasterReady", "WorkersReady"
 def status(seen: Seen, wrong: Problem | None, waits: Trouble | None) -> AlluxioRuntimeStatus:
     """Return the status. ``wrong``: what a person must change; ``waits``: why nothing is started, or deleted, yet."""
     masters, workers = of_role(seen.pods, MASTER), of_role(seen.pods, WORKER)
-    master = waits or why_not(seen.masters, masters)
-    worker = waits or _workers(seen, workers)
+    master = waits or refused(why_not(seen.masters, masters), seen.refused_master, MASTER)
+    worker = waits or refused(_workers(seen, workers), seen.refused_worker, WORKER)
     update = {
         "conditions": c.merge(seen.status.conditions, _conditions(seen, wrong, master, worker), rfc3339(seen.now)),
         "observed_generation": seen.generation,

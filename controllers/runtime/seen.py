@@ -61,6 +61,8 @@ class Seen:
     masters: dict[str, Any] | None = None  # the StatefulSets
     workers: dict[str, Any] | None = None
     pods: tuple[dict[str, Any], ...] = ()
+    refused_master: str = ""  # why Kubernetes makes no pod, or no container in one, where only an event says so
+    refused_worker: str = ""
     problem: Problem | None = None
 
     @property

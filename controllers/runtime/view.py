@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from controllers.api.alluxioruntime import parse_runtime
+from controllers.api.alluxioruntime import parse_runtime, parse_runtime_status
+from controllers.api.conditions import STALLED, TRUE, find
 from controllers.runtime.pods import CRASHED, Trouble, is_ready, trouble
 from controllers.runtime.properties import MASTER, WORKER
 
@@ -53,6 +54,8 @@ def view(
     ours, owner = of_role(pods, MASTER), parse_runtime(runtime).run_as
     ready = serves(masters, ours)
     why = why_not(masters, ours) or trouble(of_role(pods, WORKER), WORKER)
+    if why and why.passing and not ready:
+        why = _said(runtime) or why
     return RuntimeView(
         exists=True,
         uid=runtime["metadata"]["uid"],
@@ -65,6 +68,12 @@ def view(
         user=owner.uid,
         group=owner.gid,
     )
+
+
+def _said(runtime: dict[str, Any]) -> Trouble | None:
+    """Return what stalls the runtime by its own words: no pod says that its spec or the API server refuses it."""
+    found = find(parse_runtime_status(runtime).conditions, STALLED)
+    return Trouble(found.reason, found.message) if found and found.status == TRUE else None
 
 
 def of_role(pods: Sequence[dict[str, Any]], role: str) -> list[dict[str, Any]]:
