@@ -207,7 +207,8 @@ def test_a_master_that_is_at_another_backup_is_asked_again_later(place: Place) -
     _take_in_the_end(place, place.command(shared=str(place.claim)))
 
 
-Path, options: str) -> Iterator[None]:
+@contextmanager
+def tmpfs(path: Path, options: str) -> Iterator[None]:
     """Mount a small file system; skip the test where that may not be."""
     if os.geteuid() != 0:
         pytest.skip("only root mounts a file system")
