@@ -35,6 +35,8 @@ SELECTOR = f"{MANAGED_BY}={MANAGER}"
 CONTAINER = "step"
 
 
+#: How Kubernetes' words begin for a pod that waits for its volumes: only an event says for which, and why.
+MUTE = ("ContainerCreating", "FailedMount")
 #: User and group of the pods, and of the files that they share with the masters of an AlluxioRuntime.
 USER, GROUP = 65532, 65532
 

@@ -36,6 +36,7 @@ from controllers.dataset import (
 from controllers.dataset.seen import REFRESH_ANNOTATION, RETRY_ANNOTATION
 from controllers.dataset.volume import view
 from controllers.decision import Decision, Key, Problem
+from controllers.jobs import MUTE
 from controllers.jobview import job_view, pods_of, runs
 from controllers.kube.client import Cluster
 from controllers.kube.errors import KubeError
@@ -181,16 +182,20 @@ class Observer:
         return self._place(f"{namespace}/{waiting.name}") if waiting else ""
 
     def _explained(self, namespace: str, job: JobView) -> JobView:
-        """Add why there is no pod, which Kubernetes says in an event of the Job alone (quota, admission)."""
-        if job.state is not JobState.STARTING or job.pod or self._now() - (job.started or 0) < NO_POD_SECONDS:
+        """Add what Kubernetes says in an event alone: of the Job, why it has no pod (quota, admission); of the pod,
+        why it waits for its volumes (a Secret that does not exist).
+        """
+        mute = not job.pod or job.waiting.startswith(MUTE)
+        if job.state is not JobState.STARTING or not mute or self._now() - (job.started or 0) < NO_POD_SECONDS:
             return job
-        field_selector = f"regarding.uid={job.uid},type=Warning"
+        regarding = f"name={job.pod}" if job.pod else f"uid={job.uid}"
+        field_selector = f"regarding.{regarding},type=Warning"
         try:
             events, _, _ = self._cluster.list_page(EVENTS, namespace, field_selector=field_selector, limit=50)
         except KubeError as error:  # only a person needs them
-            return replace(job, waiting=f"no pod was made for it yet, and why cannot be read: {error.message}")
+            return replace(job, waiting=f"{job.waiting or 'no pod yet'}, and why cannot be read: {error.message}")
         notes = [f"{event.get('reason', '')}: {event.get('note', '')}" for event in events]
-        return replace(job, waiting=notes[-1] if notes else "no pod was made for it yet")
+        return replace(job, waiting=notes[-1] if notes else job.waiting or "no pod was made for it yet")
 
     def _users(self, meta: Meta) -> tuple[str, ...]:
         pods, _, _ = self._cluster.list_page(PODS, meta.namespace, limit=500)

@@ -12,6 +12,7 @@ from controllers.api.dataset import Phase, RestorePhase
 from controllers.api.job_commands import CLAIM_PATH, JOURNAL_CLAIM_PATH
 from controllers.api.result import Exit, Totals
 from controllers.api.runs import mounts_hash
+from controllers.dataset import JobState, MasterView
 from controllers.runtime.view import RuntimeView
 from tests.builders import UID, managed
 from tests.restores import (
@@ -161,6 +162,38 @@ def test_a_master_that_was_started_from_something_else_is_not_the_restored_one(s
     life.stuck = serving(CHECKSUM)
     life.change(runtime=life.stuck)
     assert life.steps() == [STAGE, MOUNT]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "reason"),
+    [
+        ('Unschedulable: persistentvolumeclaim "backups" not found', "VolumeNotFound"),
+        ('FailedMount: MountVolume.SetUp failed for volume "attached-0" : secret "aws" not found', "SecretNotFound"),
+        ("FailedMount: references non-existent secret key: id", "SecretNotFound"),
+        ("ContainerCreating", "PodStarting"),
+        ('ErrImagePull: image "x" not found', "PodStarting"),
+    ],
+)
+def test_who_misspells_a_claim_or_a_secret_reads_which(waiting: str, reason: str) -> None:
+    life = begun()
+    (job,) = life.seen.jobs
+    life.change(jobs=(replace(job, state=JobState.STARTING, pod="p", waiting=waiting),))
+
+    assert life.condition(READY).reason == reason
+    assert waiting in life.condition(READY).message
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_what_is_wrong_with_the_pods_of_the_alluxio_is_said_of_the_dataset(ready: bool) -> None:
+    """In the words of its runtime; a worker that is missing takes nothing away that a storage has."""
+    life = Life(managed())
+    life.whole()
+    life.stuck = replace(serving(""), master_ready=ready, reason="WorkerOOMKilled", message="raise the limit")
+    life.change(runtime=life.stuck, master=MasterView(ready, "WorkerOOMKilled", "raise the limit"))
+
+    shown = life.condition(READY)
+    assert (shown.status, shown.reason) == ((TRUE, "Ready") if ready else (FALSE, "WorkerOOMKilled"))
+    assert "raise the limit" in shown.message
 
 
 # --- how it fails -----------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from controllers.dataset.attempts import counted, current, failures, given_up, o
 from controllers.dataset.seen import SIZE, Observed
 from controllers.dataset.steps import Step
 from controllers.decision import Event, Problem
+from controllers.runtime.view import RuntimeView
 
 #: A status is written for progress alone at most so often, in seconds: at first after a third of what has passed
 # (people watch the beginning), then every half minute.
@@ -130,9 +131,11 @@ def _ready(seen: Observed, status: DatasetStatus, step: Step, spec: DatasetSpec 
         return FALSE, refresh.SUSPICIOUS, text
     if not busy and step.reason == "LoadedUnverified":
         return FALSE, step.reason, step.message
+    trouble = seen.runtime if spec.alluxio is None else RuntimeView()
     if seen.master.reachable is False:
-        return FALSE, "MasterUnreachable", seen.master.message
-    return TRUE, "Ready", f"{counted(status).files:,} files, {status.ufs_total}; {message}"
+        return FALSE, trouble.reason or "MasterUnreachable", seen.master.message
+    text = f"{counted(status).files:,} files, {status.ufs_total}; {message}"
+    return TRUE, "Ready", f"{text}; {trouble.message}" if trouble.reason else text
 
 
 def _progress(seen: Observed, status: DatasetStatus) -> ProgressStatus:

@@ -16,13 +16,15 @@ from controllers.dataset.attempts import UNREACHABLE, changed, current, given_up
 from controllers.dataset.gates import gate
 from controllers.dataset.seen import LOAD, MOUNT, RETRY_ANNOTATION, SIZE, STAGE, JobState, JobView, Observed
 from controllers.decision import Child, CreateJob
+from controllers.jobs import MUTE
 
 #: Job and pod come by two watches: how long the pod's last words may lag behind the Job's end. Whoever deletes a pod by
 #: hand waits as long, because its last words go with it.
 RESULT_GRACE = 10.0
 #: For so long after its release a Job without a container is nothing to speak of.
 STARTING_GRACE = 5.0
-#: Nothing of ours changes when Kubernetes makes no pod for a Job, so its events are looked up again after so long.
+#: Nothing of ours changes when Kubernetes makes no pod for a Job, or when a pod waits for its volumes: so its events
+#: are looked up again after so long.
 NO_POD_AGAIN = 10.0
 
 #: What sends a count back to the load; what sends a step at a master of our own back to the mounts, which it has lost.
@@ -131,9 +133,17 @@ def _starting(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> Ste
     if soon > 0 and not job.waiting:
         return replace(_created(seen.status, job.name), requeue_after=soon)
     text = f"waiting for the pod of Job {job.name}: {waiting}"
-    again = left if job.pod else min(left, NO_POD_AGAIN)
-    missing = "persistentvolumeclaim" in waiting and "not found" in waiting  # the scheduler's words
-    return Step(_granted(seen, step, job), "VolumeNotFound" if missing else "PodStarting", text, requeue_after=again)
+    told_by_events = not job.pod or waiting.startswith(MUTE)
+    again = min(left, NO_POD_AGAIN) if told_by_events else left
+    return Step(_granted(seen, step, job), _why_waiting(waiting), text, requeue_after=again)
+
+
+def _why_waiting(waiting: str) -> str:
+    """Return the reason for a pod that waits, from the words of the scheduler or the kubelet."""
+    missing = "not found" in waiting or "non-existent" in waiting
+    if missing and "persistentvolumeclaim" in waiting:
+        return "VolumeNotFound"
+    return "SecretNotFound" if missing and "secret" in waiting else "PodStarting"
 
 
 def _too_late(spec: DatasetSpec, job: JobView, waiting: str) -> str:

@@ -43,7 +43,7 @@ def _master(store: ObjectStore, backup: Path | None = None) -> Alluxio:
 def test_a_restored_master_is_proved_without_one_request_to_the_storage(
     store: ObjectStore, loaded: tuple[Path, Totals], tmp_path: Path
 ) -> None:
-    """Neither a listing nor a look-up; the count of a Dataset that was loaded asks the storage at least for its root."""
+    """Neither a listing nor a look-up."""
     backup, whole = loaded
     with _master(store, backup) as master:
         steps = Steps(tmp_path / "spill", [master.rpc_address])
