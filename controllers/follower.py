@@ -5,9 +5,11 @@ Followed are its masters always, its pod's log while a Job runs.
 Called at every pass; both pollers take the same registration again without effect.
 """
 
+from controllers.api.databackup import DataBackupStatus
 from controllers.api.dataset import DatasetStatus
 from controllers.api.model import Model
 from controllers.api.times import epoch
+from controllers.backup_metrics import BackupMetrics
 from controllers.dataset import JobState, Observed
 from controllers.dataset_metrics import RESTORE_ENDS, STEPS, DatasetMetrics
 from controllers.decision import Key
@@ -19,8 +21,14 @@ from controllers.progress import ProgressReader
 class Pollers:
     """The masters, the logs of running pods, and the metrics of each Dataset."""
 
-    def __init__(self, masters: MasterPoller[Key], progress: ProgressReader, metrics: DatasetMetrics) -> None:
-        self._masters, self._progress, self._metrics = masters, progress, metrics
+    def __init__(
+        self,
+        masters: MasterPoller[Key],
+        progress: ProgressReader,
+        metrics: DatasetMetrics,
+        backups: BackupMetrics,
+    ) -> None:
+        self._masters, self._progress, self._metrics, self._backups = masters, progress, metrics, backups
 
     def follow(self, key: Key, seen: Observed) -> None:
         """Register what this Dataset needs now, and nothing else."""
@@ -47,6 +55,8 @@ class Pollers:
         """Show the new status, and count what ended between the two."""
         if isinstance(old, DatasetStatus) and isinstance(new, DatasetStatus):
             self._dataset(key, old, new)
+        if isinstance(old, DataBackupStatus) and isinstance(new, DataBackupStatus):
+            self._backups.decided(old, new)
 
     def _dataset(self, key: Key, old: DatasetStatus, new: DatasetStatus) -> None:
         self._metrics.seen(key.namespace, key.name, new)

@@ -90,6 +90,7 @@ class Controller:
         self._stop_informers = threading.Event()
         self._stop_election = threading.Event()
         self._stores = Stores.of(config.namespaces)
+        self._metrics.backups.watch(self._stores.backups.items, self._stores.schedules.items)
         watches = len(self._stores.watched()) * max(1, len(config.namespaces))
         self._cluster = Cluster.connect(
             config.kubeconfig or None,
@@ -230,7 +231,7 @@ class Controller:
         return self._config.lease_namespace or own
 
     def _make_reconciler(self) -> Reconciler:
-        follower = Pollers(self._masters, self._progress, self._metrics.datasets)
+        follower = Pollers(self._masters, self._progress, self._metrics.datasets, self._metrics.backups)
         observer = Observer(
             self._stores,
             self._cluster,

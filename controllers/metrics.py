@@ -22,6 +22,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from controllers.backup_metrics import BackupMetrics
 from controllers.dataset_metrics import DatasetMetrics
 from workqueue.metrics import Gauges, QueueMetrics
 
@@ -46,6 +47,7 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry
         self.datasets = DatasetMetrics(registry)
+        self.backups = BackupMetrics(registry)
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
         self._queues = _Queues(registry)
