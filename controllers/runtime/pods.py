@@ -61,8 +61,7 @@ def is_creating(pod: dict[str, Any]) -> bool:
     if status.get("phase") != "Pending" or _condition(pod, "PodScheduled").get("status") == "False":
         return False
     parts = (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ()))
-    waiting = [(part.get("state", {}).get("waiting") or {}).get("reason") for part in parts]
-    return all(reason in ("ContainerCreating", "PodInitializing") for reason in waiting)
+    return not any({"running", "terminated"} & part.get("state", {}).keys() for part in parts)
 
 
 def refused(found: Trouble | None, said: str, role: str) -> Trouble | None:
