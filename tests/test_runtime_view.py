@@ -61,6 +61,7 @@ NO_CLAIM = "pod has unbound immediate PersistentVolumeClaims"
         (container(MASTER, **waiting("ImagePullBackOff", "no such tag")), "MasterImagePull", "no such tag"),
         (container(MASTER, **waiting("CreateContainerConfigError", "no Secret")), "MasterConfigMissing", "no Secret"),
         (container(MASTER, **waiting("ContainerCreating")), "MasterStarting", "is starting"),
+        (container(MASTER, state={"running": {}}), "MasterStarting", "runs and does not answer yet"),
         (pod(MASTER, ready=False, phase="Failed", reason="Evicted", message="no disk"), "MasterEvicted", "no disk"),
     ],
 )  # fmt: skip

@@ -243,7 +243,13 @@ def _unserved(value: Any, served: dict[str, Any] | None, where: str) -> Iterator
 
 def spec_schema() -> dict[str, Any]:
     """Return the schema of the spec."""
-    return schema(_SPEC, "AlluxioRuntime.spec", "Fluid")
+    found = schema(_SPEC, "AlluxioRuntime.spec", "Fluid")
+    for part in ("master", "worker"):
+        fields = found["properties"][part]["properties"]
+        fields["networkMode"]["description"] = "Not served: pods have the network of pods, never that of their node."
+    level = found["properties"]["tieredstore"]["properties"]["levels"]["items"]["properties"]
+    level["path"]["description"] = "Not used: the cache lies in an emptyDir, never in a directory of the node."
+    return found
 
 
 def status_schema() -> dict[str, Any]:

@@ -85,7 +85,9 @@ def _trouble(pod: dict[str, Any], role: str) -> Trouble:
         for container in status.get(part, ()):
             if (problem := _container(name, role, container, init=part.startswith("init"))) is not None:
                 return problem
-    return _made(role, "starting", f"pod {name} is starting", passing=True)
+    runs = any("running" in part.get("state", {}) for part in status.get("containerStatuses", ()))
+    text = f"pod {name} runs and does not answer yet" if runs else f"pod {name} is starting"
+    return _made(role, "starting", text, passing=True)
 
 
 def _unscheduled(name: str, role: str, message: str) -> Trouble:
