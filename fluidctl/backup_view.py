@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from controllers.api.conditions import UNKNOWN, find
+from controllers.api.conditions import FALSE, UNKNOWN, find
 from controllers.api.databackup import BackupPhase, DataBackupStatus, claim_path, parse_status
 from controllers.api.dataset import printable_bytes
 from controllers.api.times import epoch
@@ -40,7 +40,8 @@ def listing(backups: Iterable[Backup], now: float, *, wide: bool = False, namesp
         row += [metadata["name"], of_dataset(backup) or NOTHING, phase(status)]
         row += [verified.status if verified and verified.status != UNKNOWN else NOTHING, *_numbers(status)]
         row += [since(metadata.get("creationTimestamp"), now), _path(status)]
-        rows.append(row + ([status.message] if wide or status.phase is not BackupPhase.COMPLETE else []))
+        said = f"not verified: {damage}" if (damage := damaged(status)) else status.message
+        rows.append(row + ([said] if wide or damage or status.phase is not BackupPhase.COMPLETE else []))
     if any(len(row) > len(rows[0]) for row in rows):
         rows[0] = [*rows[0], "MESSAGE"]
     return columns(rows)
@@ -59,6 +60,13 @@ def _numbers(status: DataBackupStatus) -> list[str]:
 def _path(status: DataBackupStatus) -> str:
     # Of one that is not complete there is nothing that could be restored.
     return claim_path(status.location) if status.location and status.phase is BackupPhase.COMPLETE else NOTHING
+
+
+def damaged(status: DataBackupStatus) -> str:
+    """Return what was found when a complete backup was read again and is not what was written; "" where nothing was."""
+    found = find(status.conditions, VERIFIED)
+    broken = found is not None and found.status == FALSE and status.phase is BackupPhase.COMPLETE
+    return (found.message or found.reason) if found and broken else ""
 
 
 def phase(status: DataBackupStatus) -> BackupPhase:

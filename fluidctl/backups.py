@@ -13,7 +13,7 @@ from controllers.kube.client import Cluster
 from controllers.kube.errors import NotFound
 from controllers.kube.resources import DATABACKUPS
 from controllers.kube.store import strip
-from fluidctl.backup_view import VERIFIED, changes, listing, of_dataset, panel, phase, read
+from fluidctl.backup_view import VERIFIED, changes, damaged, listing, of_dataset, panel, phase, read
 from fluidctl.exits import Code, Failure
 from fluidctl.follow import Display, View, fetch, states
 
@@ -115,8 +115,9 @@ def _end(found: Iterator[dict[str, Any]], outcome: Outcome, display: Display) ->
 def _about(backup: Mapping[str, Any]) -> str:
     status, metadata = read(backup), backup["metadata"]
     condition = find(status.conditions, VERIFIED)
-    broken = condition and condition.status != TRUE and phase(status) is BackupPhase.COMPLETE
-    text = f"not verified: {condition.message}" if condition and broken else f"{phase(status)}: {status.message}"
+    unknown = condition.message if condition and phase(status) is BackupPhase.COMPLETE else ""
+    damage = damaged(status) or unknown
+    text = f"not verified: {damage}" if damage else f"{phase(status)}: {status.message}"
     return f"{metadata['namespace']}/{metadata['name']} is {text}".rstrip(": ")
 
 
@@ -132,6 +133,6 @@ def find_backup(source: Cluster, namespace: str, name: str) -> dict[str, Any]:
             "claim, give their directory: pvc://claim/directory"
         )
         raise Failure(Code.NOT_FOUND, message) from error
-    if phase(read(found)) is BackupPhase.FAILED:
+    if phase(read(found)) is BackupPhase.FAILED or damaged(read(found)):
         raise Failure(Code.USAGE, f"DataBackup {_about(found)}. Take another one: fluidctl backups {of_dataset(found)}")
     return found

@@ -198,6 +198,14 @@ def test_a_backup_that_is_not_complete_says_why_and_shows_no_path() -> None:
     assert "pvc://" not in row
 
 
+def test_a_complete_backup_that_was_found_damaged_says_so_in_the_list() -> None:
+    """Nobody should have to look at its conditions."""
+    bad = {"type": "Verified", "status": "False", "reason": "BackupCorrupt", "message": "it ends early"}
+    backup = {"metadata": {"name": "one"}, "status": {"phase": "Complete", "location": LOCATION, "conditions": [bad]}}
+
+    assert listing([backup], 0.0)[1].endswith("not verified: it ends early")
+
+
 def test_a_log_tells_each_change_of_a_backup_once() -> None:
     """Phase, what it says, and what a verification found."""
     metadata = {"name": "one", "creationTimestamp": "2026-01-31T12:00:00Z"}
@@ -368,6 +376,7 @@ def test_a_runtime_that_was_made_for_the_restore_is_used(server: ApiServer, caps
     [
         pytest.param("absent --as new", Code.NOT_FOUND, "pvc://claim/directory", id="no such backup"),
         pytest.param("failed --as new", Code.USAGE, "is Failed: no space", id="a backup that failed"),
+        pytest.param("broken --as new", Code.USAGE, "is not verified: it ends early", id="a backup found damaged"),
         pytest.param("of-gone --as new", Code.NOT_FOUND, "--like FILE", id="the Dataset is gone"),
         pytest.param("pvc://backups/x --as new", Code.USAGE, "--like FILE", id="a path says nothing of mounts"),
         pytest.param("pvc:// --as new", Code.USAGE, "pvc://claim/directory", id="no path"),
@@ -397,6 +406,8 @@ def test_a_restore_that_cannot_be_says_what_to_give_and_creates_nothing(
     _backup(server, phase="Complete")
     _backup(server, "of-gone", dataset="gone", phase="Complete")
     _backup(server, "failed", phase="Failed", message="no space")
+    bad = {"type": "Verified", "status": "False", "reason": "BackupCorrupt", "message": "it ends early"}
+    _backup(server, "broken", phase="Complete", conditions=[bad])
 
     assert named in _fails(code, f"restore {arguments}", capsys)
     assert set(_objects(server, DATASETS)) == {"imagenet", "external"}
