@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from controllers.api.dataset import parse_status
 from controllers.config import ControllerConfig
 from controllers.decision import ADMISSION, ORPHAN, Key
 from controllers.jobs import BACKUP_UID, DATASET_UID, RUNTIME_UID, SCHEDULE_UID, SELECTOR
@@ -136,8 +137,9 @@ def _moved(change: Change) -> bool:
 
 def _told(obj: dict[str, Any]) -> tuple[Any, ...]:
     meta, status = obj["metadata"], obj.get("status") or {}
-    shown = (status.get(name) for name in ("phase", "restore", "run", "stage"))
-    return meta.get("generation"), meta.get("deletionTimestamp"), *shown
+    shown = (status.get(name) for name in ("phase", "restore", "run", "stage", "observedGeneration"))
+    conditions = [(each.type, each.status) for each in parse_status(obj).conditions]
+    return meta.get("generation"), meta.get("deletionTimestamp"), conditions, *shown
 
 
 def _lane(change: Change) -> Lane:

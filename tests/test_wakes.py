@@ -99,6 +99,16 @@ def test_progress_wakes_nobody_else(resource: Resource) -> None:
     assert woken(resource, moved, ChangeKind.MODIFIED, old) >= BACKUPS
 
 
+def test_a_master_that_answers_again_wakes_the_backups_that_wait_for_it() -> None:
+    """The phase stays Ready while it does not answer; the condition says so, and when it is over."""
+    down = {"phase": "Ready", "conditions": [{"type": "MasterReachable", "status": "False"}]}
+    back = {"phase": "Ready", "conditions": [{"type": "MasterReachable", "status": "True"}]}
+
+    found = woken(DATASETS, thing(DATASETS, "d", ABOUT, back), ChangeKind.MODIFIED, thing(DATASETS, "d", ABOUT, down))
+
+    assert found >= BACKUPS
+
+
 def test_one_dataset_alone_is_served_with_all_that_is_about_it() -> None:
     """--only n/d: its runtime, backups and schedule, too, and nothing about another."""
     whole = DATASET | RUNTIME | BACKUPS | SCHEDULE

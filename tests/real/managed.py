@@ -38,13 +38,17 @@ _USUAL = (
     "--cache-poll-seconds=1",
     "--no-leader-elect",  # a killed one is followed at once, not after the 15 s of its Lease
 )
+#: Where the bucket "two" appears: in a directory that the bucket "one" has.
+NESTED = "/d000001/two"
+#: A key that no object but its Secret may show; the store takes any.
+SECRET = "of-bucket-one-alone"  # noqa: S105
 
 
 class Managed(Sight):
     """Context manager: the stage without a controller; ready in about 6 s.
 
     Attributes:
-        store: an S3 whose keys are "id" and "secret", as the Secret ``s3`` in the namespace default says.
+        store: an S3 to which the Secret ``s3`` in the namespace default has the keys.
     """
 
     def __init__(self, work: Path, latency: float = 0.0) -> None:
@@ -61,7 +65,8 @@ class Managed(Sight):
             self.node = stack.enter_context(PodNode(self.cluster, self.work / "node"))
             self.eyes = Eyes(self.cluster, (*WATCHED, ALLUXIORUNTIMES, DATABACKUPS, STATEFULSETS))
             stack.callback(self.eyes.close)
-            self.kubectl("create", "secret", "generic", "s3", "--from-literal=id=id", "--from-literal=secret=secret")
+            literals = (f"--from-literal={key}={value}" for key, value in (("id", "id"), ("secret", SECRET)))
+            self.kubectl("create", "secret", "generic", "s3", *literals)
             self._stack = stack.pop_all()
         return self
 
@@ -86,9 +91,13 @@ class Managed(Sight):
         made.wait_ready(lambda: "caches are filled" in made.log.read_text(), 60)
         return made
 
+    def kill_controller(self) -> None:
+        """End the controller that was started last, by SIGKILL."""
+        self._controllers[-1].kill()
+
     def spec(self, path: str = "/", **changes: Any) -> Obj:
         """Return the spec of a Dataset with both buckets, the one in the other; ``path`` has no meaning here."""
-        return {"mounts": [self.mount("one", path), self.mount("two", "/d000001/two", secret="")], **changes}
+        return {"mounts": [self.mount("one", path), self.mount("two", NESTED, secret="")], **changes}
 
     def make(self, name: str, **changes: Any) -> None:
         """Create a Dataset of both buckets, with an AlluxioRuntime of one worker."""

@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Self
 
@@ -65,13 +66,19 @@ class PodNode(LoggingNode):
         """Send a signal to a container of a pod that runs."""
         self._run(namespace, pod).hit(container, number)
 
+    def until_said(self, namespace: str, pod: str, container: str, words: str, seconds: float) -> None:
+        """Wait until a container of a pod, which may still be to come, has said these words."""
+        end = time.monotonic() + seconds
+        while words.encode() not in self.logs(namespace, pod, {"container": container}):
+            assert time.monotonic() < end, f"{pod} has not said {words!r}"
+            time.sleep(0.01)  # nobody tells that a file has grown
+
     def logs(self, namespace: str, name: str, query: dict[str, str]) -> bytes:
         """See ProcessNode; of the container that is asked for."""
         try:
-            run = self._run(namespace, name)
-        except LookupError:
-            return b""
-        lines = run.log(query.get("container", "")).read_bytes().splitlines(keepends=True)
+            lines = self._run(namespace, name).log(query["container"]).read_bytes().splitlines(keepends=True)
+        except (LookupError, FileNotFoundError):
+            return b""  # it has not said anything yet
         first = max(0, len(lines) - int(query.get("tailLines") or len(lines)))
         return b"".join(lines[first:])[: int(query.get("limitBytes") or sys.maxsize)]
 

@@ -106,7 +106,7 @@ class PodRun:
     def _repeat(self, seen: "_Seen", init: bool = False) -> int:
         policy = self.obj["spec"].get("restartPolicy", "Always")
         for count in itertools.count():
-            code = self._once(seen)
+            code = self._once(seen, init)
             again = (policy == "Always" and not init) or (code != 0 and policy != "Never")
             if self.ending.is_set() or not again:
                 return code
@@ -114,19 +114,19 @@ class PodRun:
             self.ending.wait(min(0.25 * 2**count, _MAX_BACKOFF_SECONDS))
         raise AssertionError
 
-    def _once(self, seen: "_Seen") -> int:
+    def _once(self, seen: "_Seen", init: bool) -> int:
         with self._lock:
             if self.ending.is_set():
                 return 137
             process = self._running[seen.name] = self._start(seen.container)
         probe = seen.container.get("readinessProbe")
-        self._show(lambda: seen.run(ready=probe is None))
+        self._show(lambda: seen.run(ready=probe is None and not init))
         while (code := _wait(process, None if probe is None else _POLL_SECONDS)) is None:
             answer = probe is not None and self._answers(probe, seen.container)
             if answer != seen.ready:
                 self._show(lambda: setattr(seen, "ready", answer))  # noqa: B023 it is called at once
         message = self._message(seen.name).read_bytes()[:4096].decode(errors="replace")
-        self._show(lambda: seen.end(code, message))
+        self._show(lambda: seen.end(code, message, ready=init and code == 0))
         return code
 
     def _start(self, container: Obj) -> Contained:
@@ -205,10 +205,10 @@ class _Seen:
     def run(self, ready: bool) -> None:
         self.ready, self._restarts, self._state = ready, self._restarts + 1, {"running": {}}
 
-    def end(self, code: int, message: str) -> None:
+    def end(self, code: int, message: str, ready: bool) -> None:
         reason = "Error" if code else "Completed"
         self._state = {"terminated": {"exitCode": code, "reason": reason, "message": message}}
-        self.ready, self.code = False, code
+        self.ready, self.code = ready, code
 
     def wait_to_restart(self) -> None:
         self._last, self._state = self._state, {"waiting": {"reason": "CrashLoopBackOff"}}
