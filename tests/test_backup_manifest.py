@@ -63,6 +63,7 @@ def changed(**fields: Any) -> bytes:
         (MANIFEST.to_bytes()[:-1], "BackupForeign"),
         (changed(entryCount=int("9" * 4000)), "BackupForeign"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_anything_else_is_refused_in_words(data: bytes, reason: str) -> None:
     """With the reason that a person finds in the documentation."""

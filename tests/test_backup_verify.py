@@ -102,6 +102,18 @@ def test_damage_is_found(data: bytes) -> None:
         scan(io.BytesIO(data), "/dataset", untold)
 
 
+def test_what_follows_is_found_also_where_a_read_ends_with_the_member() -> None:
+    """There is then nothing behind its end in what was read together with it."""
+
+    class TwoReads(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            return super().read(size if self.tell() else len(packed()))
+
+    for more in (b"x", packed()):
+        with pytest.raises(Damaged, match="follows"):
+            scan(TwoReads(packed() + more), "/dataset", untold)
+
+
 def test_every_cut_and_every_flipped_byte_is_found() -> None:
     """gzip's own sum finds it, or where it stands in for nothing, the manifest's."""
     whole = packed(journal(3))

@@ -104,8 +104,6 @@ def scan(file: BinaryIO, path: str, tell: Callable[[int], None], copy: Callable[
         digest.update(data)
         size += len(data)
         copy(data)
-        if gunzip.eof:
-            raise Damaged("something follows the end of its gzip member")
         while True:
             try:
                 raw = gunzip.decompress(data, _CHUNK)
