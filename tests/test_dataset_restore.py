@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from controllers.api.conditions import ACCEPTED, AVAILABLE, FALSE, METADATA_LOADED, READY, RESTORED, TRUE, UNKNOWN
-from controllers.api.databackup import BackupPhase, DataBackupStatus
-from controllers.api.dataset import Phase, RestorePhase
+from controllers.api.databackup import BackupLocation, BackupPhase, DataBackupStatus
+from controllers.api.dataset import DatasetStatus, Phase, RestorePhase, status_dict
 from controllers.api.job_commands import CLAIM_PATH, JOURNAL_CLAIM_PATH
 from controllers.api.result import Exit, Totals
 from controllers.api.runs import mounts_hash
@@ -293,12 +293,13 @@ def test_what_fails_again_and_again_ends_and_no_part_of_it_is_served(step: str, 
 
 def test_who_wants_it_so_gets_the_storage_instead_and_is_warned() -> None:
     life = begun(**UFS)
-    life.end(STAGE, Exit.BACKUP_REFUSED, reason="BackupCorrupt")
+    life.end(STAGE, Exit.BACKUP_REFUSED, reason="BackupCorrupt", message="It is damaged.")
 
     assert "--discard" in life.argv()
     assert len(life.created[-1]["spec"]["template"]["spec"]["volumes"]) == 3  # of the claims, the journal's alone
     warned = [event for event in life.events if event.reason == "RestoreAbandoned"]
     assert [event.type for event in warned] == ["Warning"]
+    assert "BackupCorrupt: It is damaged; everything is loaded" in warned[0].message
     life.whole()
     assert life.steps() == [STAGE, STAGE, MOUNT, LOAD, SIZE]
     assert (life.condition(RESTORED).status, life.condition(RESTORED).reason) == (FALSE, "BackupCorrupt")
@@ -344,6 +345,15 @@ def test_what_was_given_up_is_tried_once_an_hour_and_at_once_when_asked() -> Non
 
     assert life.condition(RESTORED).status == TRUE
     assert life.status.restore.reason == ""
+
+
+def test_a_path_longer_than_a_status_keeps_is_no_other_backup_when_it_is_read_again() -> None:
+    far = BackupLocation(pvc_name="backups", path="d/" * 600 + "a")
+    life = Life(managed({"backupName": "monday"}), backup=COMPLETE.model_copy(update={"location": far}))
+    life.change(status=DatasetStatus.read(status_dict(life.status), lenient=True))
+
+    assert life.status.run.number == 1
+    assert life.steps() == [STAGE]
 
 
 # --- what a person changes meanwhile ----------------------------------------------------------------------------------

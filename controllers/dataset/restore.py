@@ -20,6 +20,7 @@ from controllers.api.dataset import (
     SizeStatus,
     StepStatus,
 )
+from controllers.api.model import TEXT_LENGTH
 from controllers.api.result import BackupFacts, Exit, Result, Totals, describe
 from controllers.api.times import rfc3339
 from controllers.dataset.seen import LOAD, MOUNT, SIZE, STAGE, Observed
@@ -114,7 +115,7 @@ def moved(seen: Observed) -> bool:
     if seen.spec is None or not unfinished(seen.status) or not seen.status.restore.source:
         return False
     found = source(seen, seen.spec) if seen.spec.data_restore_location else None
-    return isinstance(found, Source) and str(found) != seen.status.restore.source
+    return isinstance(found, Source) and str(found)[:TEXT_LENGTH] != seen.status.restore.source[:TEXT_LENGTH]
 
 
 # --- how it goes on ---------------------------------------------------------------------------------------------------

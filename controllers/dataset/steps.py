@@ -126,7 +126,7 @@ def _starting(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> Ste
     # A pod that replaces one which ran has the whole time again.
     begun = max(job.started or seen.now, job.pod_created or 0.0)
     left = begun + spec.load.starting_deadline_seconds - seen.now
-    waiting = job.waiting or "no pod yet"
+    waiting = job.waiting or (f"pod {job.pod} does not run yet" if job.pod else "no pod yet")
     if left <= 0:
         return _failed(seen, spec, step, "PodNotStarted", _too_late(spec, job, waiting))
     soon = begun + STARTING_GRACE - seen.now
@@ -229,7 +229,7 @@ def _failed(
         "failures": mine.failures + charged,
         "last_failure_time": rfc3339(seen.now),
         "last_reason": reason,
-        "last_error": text,
+        "last_error": text.rstrip("."),  # more follows where it is shown
         "given_up": over,
         **({} if checking else {"completion_time": "", "start_time": ""}),
     }
@@ -239,7 +239,7 @@ def _failed(
     if step == LOAD:
         status = refresh.failed(status, reason, text)
     if back == STAGE and restore.under_way(status):
-        status = restore.failed(status, spec, reason, text)
+        status = restore.failed(status, spec, reason, text.rstrip("."))
     over = of(status, back).given_up and status.phase != Phase.READY
     status = status.model_copy(update={"phase": Phase.FAILED if over else phase_of(status, back)})
     return _start(replace(seen, status=status), spec, back)
