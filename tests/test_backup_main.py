@@ -1,6 +1,7 @@
 """The processes of the Jobs around backups: what the controller builds they understand, and they say how they end."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,17 @@ def test_each_job_works_where_its_volumes_are(tmp_path: Path, capsys: pytest.Cap
     assert not (tmp_path / "claim" / PATH).exists()
     code, result = run(capsys, "delete-backup", f"--directory={PATH}", where[1], f"--claim-path={tmp_path}/none")
     assert (code, result.reason) == (Exit.VOLUME_FAILED, "VolumeFailed")
+
+
+def test_names_that_are_no_text_do_not_make_a_result_unreadable(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A claim holds what others write; the controller takes no half characters."""
+    taken(tmp_path).rename(os.fsdecode(os.fsencode(tmp_path) + b"/sub/imagenet/\xff\n-1a2b3c4d"))
+    where = [f"--claim-path={tmp_path}", "--result-path=/dev/null"]
+    code, result = run(capsys, "verify-backup", f"--directory={PATH}", *where)
+    assert (code, result.reason) == (Exit.BACKUP_REFUSED, "BackupMissing")
+    assert "sub/imagenet/?" in result.message
 
 
 def test_a_bug_is_a_result_too(

@@ -140,6 +140,7 @@ def run(job: Job, watch: Watch) -> tuple[Result, Exit]:
     totals = Totals(facts.files, facts.directories, facts.bytes) if facts else None
     reason = reason or describe(code)[0]
     seconds = round(watch.seconds, 1)
+    message = message.encode(errors="replace").decode()  # a claim may hold names that are no text
     return Result(job.step, reason, message, totals, job.master, backup=facts, seconds=seconds), code
 
 
