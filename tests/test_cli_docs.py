@@ -163,8 +163,11 @@ def _reasons() -> set[str]:
 
 
 def _rows(page: str) -> set[str]:
-    cells = re.findall(r"^\| ([\w, ]+) \|", (DOCS / page).read_text(encoding="utf-8"), re.MULTILINE)
-    return {word for cell in cells for word in cell.split(", ")} - {"reason"}
+    """The words of the first column of every table whose first column is "reason"."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    tables = re.findall(r"^\| reason \|.*\n\|[-|]+\n((?:\|.*\n)+)", text, re.MULTILINE)
+    cells = [row.split(" | ")[0].removeprefix("| ") for table in tables for row in table.splitlines()]
+    return {word for cell in cells for word in cell.split(", ")}
 
 
 def test_every_reason_has_a_row_in_a_table_of_what_to_do_and_every_row_a_reason() -> None:
