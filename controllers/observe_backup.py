@@ -125,7 +125,9 @@ class BackupObserver:
     def _others(self, obj: dict[str, Any]) -> Iterator[Place]:
         for other in self._stores.backups.by_index("about", str(dataset_of(obj))):
             meta, raw = other["metadata"], other.get("status") or {}
-            if meta["uid"] == obj["metadata"]["uid"] or "deletionTimestamp" in meta or raw.get("phase") in FINAL:
+            # What is being stopped or removed may take long, where its volume cannot be mounted; admission sees its Job.
+            over = raw.get("phase") in FINAL or raw.get("failureReason") or "deletionTimestamp" in meta
+            if over or meta["uid"] == obj["metadata"]["uid"]:
                 continue
             status = parse_status(other)
             why = find(status.conditions, RECONCILING)

@@ -45,7 +45,7 @@ def _verify(seen: Observed) -> tuple[Step, Verdict | None]:
     if not end.reason:
         return _served(seen, mine), (TRUE, reasons.VERIFIED, "read again and compared on request")
     if end.permanent and end.result is not None:
-        return _served(seen, mine), (FALSE, end.reason, f"{end.message}: do not restore from it, take another")
+        return _served(seen, mine), (FALSE, end.reason, end.message)
     mine = work.failed(mine, work.Ended(end.reason, end.message), seen.now)
     if mine.failures >= VERIFICATIONS:
         return _served(seen, mine), (UNKNOWN, reasons.NOT_VERIFIED, f"could not be read: {end.reason}: {end.message}")

@@ -17,7 +17,7 @@ from controllers.dataset.seen import JobState, JobView
 from controllers.decision import Child, CreateJob, DeleteJob
 
 #: So many removals, each within so many seconds of its beginning.
-REMOVALS, REMOVAL_SECONDS = 3, 300.0
+REMOVALS, REMOVAL_SECONDS = 3, 120.0
 #: Nothing of ours changes while something that we do not watch is in the way.
 LOOK_AGAIN = 10.0
 

@@ -53,7 +53,7 @@ def _failed(job: JobView, *, lost: bool) -> Ended:
     reason, permanent = describe(job.exit_code) if job.exit_code else (job.failure or reasons.JOB_FAILED, False)
     text = job.failure_message or f"Job {job.name} failed"
     if job.result is not None:
-        reason, text = job.result.reason or reason, job.result.message or text
+        reason, text = job.result.reason or reason, job.result.message.rstrip(".") or text
     return Ended(reason, text, permanent, job.exit_code not in NOT_CHARGED, job.result)
 
 
