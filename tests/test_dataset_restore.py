@@ -1,5 +1,6 @@
 """Stories of a restore: what a person does, what goes wrong, and that a part of a dataset is never served."""
 
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -497,3 +498,66 @@ def test_a_dataset_that_is_deleted_in_any_phase_ends_its_jobs_and_goes(place: st
     assert not life.seen.volume.uid
     assert len(life.created) == before
     assert life.released
+
+
+# --- everything at once -----------------------------------------------------------------------------------------------
+
+SPECS = [
+    managed(PATH),
+    managed({**PATH, **UFS}),
+    managed({"path": "pvc://backups/b"}, volume={"publish": "Immediately"}),
+    managed({"backupName": "monday"}),
+    managed(),
+]
+ENDS = [
+    *(Exit.COMPLETE,) * 4,
+    *(Exit.BACKUP_REFUSED, Exit.RESTORE_MISMATCH, Exit.MOUNT_REFUSED, Exit.MOUNT_MISSING, Exit.PATH_NOT_FOUND),
+    *(Exit.UNREACHABLE, Exit.INCOMPLETE, Exit.VOLUME_FAILED, Exit.INTERNAL, Exit.USAGE),
+]
+TROUBLES = [
+    None,
+    RuntimeView(exists=True, reason="MasterCrashLooping"),
+    RuntimeView(exists=True, reason="JournalLost"),
+    RuntimeView(exists=True, reason="MasterStopping"),
+    serving(""),
+]
+
+
+def something_happens(life: Life, rng: random.Random) -> None:
+    """One thing that a Job, a person, a master or the controller's own end may bring."""
+    running = [job for job in life.seen.jobs if not job.ended]
+    match rng.randrange(6):
+        case 0 | 1 if running:
+            wrong = {"totals": Totals(1, 1, 1)} if running[0].step == SIZE and rng.random() < 0.3 else {}
+            code = rng.choice(ENDS)
+            life.end(running[0].step, code, **(wrong if code is Exit.COMPLETE else {}))
+        case 2:
+            life.edit(rng.choice(SPECS), inputs=rng.choice(["aaaa", "aaaa", "bbbb"]))
+        case 3:
+            life.stuck = rng.choice(TROUBLES)
+            life.look()
+        case 4:
+            life.change(meta=replace(life.seen.meta, retry=str(rng.random())))
+        case _:
+            life.crash_at = life.passes + rng.randrange(1, 3)
+            life.later(rng.choice([1.0, 30.0, 700.0, 4_000.0]))
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_whatever_happens_in_whatever_order_no_part_is_served_and_it_ends_well(seed: int) -> None:
+    rng = random.Random(seed)
+    life = Life(rng.choice(SPECS), backup=rng.choice([COMPLETE, None]))
+    for _ in range(30):
+        something_happens(life, rng)
+        if life.status.restore.phase not in (None, RestorePhase.RESTORED, RestorePhase.ABANDONED):
+            assert not life.seen.volume.uid
+            assert life.condition(READY).status == FALSE
+        if life.status.restore.phase is RestorePhase.RESTORED and life.status.run.number == 1:
+            assert life.status.size.files == WHOLE.files
+    names = [body["metadata"]["name"] for body in life.created]
+    assert max(names.count(name) for name in {*names, ""}) <= 2  # again only where a write was lost
+
+    life.stuck = None
+    life.change(backup=COMPLETE, meta=replace(life.seen.meta, retry="mended"))
+    life.whole()
+    assert life.condition(READY).status == TRUE
