@@ -510,7 +510,7 @@ SPECS = [
     managed(),
 ]
 ENDS = [
-    *(Exit.COMPLETE,) * 4,
+    *(Exit.COMPLETE,) * 15,
     *(Exit.BACKUP_REFUSED, Exit.RESTORE_MISMATCH, Exit.MOUNT_REFUSED, Exit.MOUNT_MISSING, Exit.PATH_NOT_FOUND),
     *(Exit.UNREACHABLE, Exit.INCOMPLETE, Exit.VOLUME_FAILED, Exit.INTERNAL, Exit.USAGE),
 ]
@@ -526,17 +526,17 @@ TROUBLES = [
 def something_happens(life: Life, rng: random.Random) -> None:
     """One thing that a Job, a person, a master or the controller's own end may bring."""
     running = [job for job in life.seen.jobs if not job.ended]
-    match rng.randrange(6):
-        case 0 | 1 if running:
+    match rng.randrange(10):
+        case 0 | 1 | 2 | 3 | 4 | 5 if running:
             wrong = {"totals": Totals(1, 1, 1)} if running[0].step == SIZE and rng.random() < 0.3 else {}
             code = rng.choice(ENDS)
             life.end(running[0].step, code, **(wrong if code is Exit.COMPLETE else {}))
-        case 2:
+        case 6:
             life.edit(rng.choice(SPECS), inputs=rng.choice(["aaaa", "aaaa", "bbbb"]))
-        case 3:
+        case 7:
             life.stuck = rng.choice(TROUBLES)
             life.look()
-        case 4:
+        case 8:
             life.change(meta=replace(life.seen.meta, retry=str(rng.random())))
         case _:
             life.crash_at = life.passes + rng.randrange(1, 3)
