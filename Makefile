@@ -11,7 +11,7 @@ TESTERS ?= 4
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install check generated test test-real simulate demo demo-real proto crds manifests bench-workqueue bench-life
-.PHONY: bench-load bench-memory bench-resume constraints alluxio-lock clean
+.PHONY: bench-load bench-memory bench-resume bench-restore constraints alluxio-lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ bench-life: $(READY) ## Measure the life of a dataset on the real stack (ARGS='-
 
 bench-resume: $(READY) ## Measure what a kill in mid-load costs, some minutes (ARGS='--kills 20 --runs 2')
 	$(BIN)/python -m bench.resume $(ARGS)
+
+bench-restore: $(READY) ## Measure a restore against a load, on the real stack, ten minutes (ARGS='--runs 1')
+	$(BIN)/python -m bench.restore $(ARGS)
 
 bench-load: $(PLOTS) ## Measure loading against Alluxio's command line, half an hour (ARGS='--resume', '--full', '--scale 0.02')
 	$(BIN)/python -m bench.load $(ARGS)

@@ -12,6 +12,8 @@ from controllers.kube.client import Cluster
 from controllers.kube.resources import (
     ALLUXIORUNTIMES,
     DATABACKUPS,
+    DATASETS,
+    JOBS,
     PERSISTENTVOLUMECLAIMS,
     PODS,
     STATEFULSETS,
@@ -99,12 +101,23 @@ class Managed(Sight):
         """Return the spec of a Dataset with both buckets, the one in the other; ``path`` has no meaning here."""
         return {"mounts": [self.mount("one", path), self.mount("two", NESTED, secret="")], **changes}
 
-    def make(self, name: str, **changes: Any) -> None:
+    def make(self, name: str, heap: str = "400m", **changes: Any) -> None:
         """Create a Dataset of both buckets, with an AlluxioRuntime of one worker."""
         tiers = {"levels": [{"mediumtype": "SSD", "path": "/cache", "quota": "64Mi"}]}
-        runtime = {"replicas": 1, "tieredstore": tiers, "jvmOptions": ["-Xmx400m"]}
+        runtime = {"replicas": 1, "tieredstore": tiers, "jvmOptions": [f"-Xmx{heap}"]}
         self.cluster.create(ALLUXIORUNTIMES, "default", {"metadata": {"name": name}, "spec": runtime})
         self.apply(name, self.spec(**changes))
+
+    def remove(self, name: str, seconds: float = 120.0) -> None:
+        """Delete a Dataset with its runtime, and wait until nothing of either is left."""
+        self.kubectl("delete", "dataset,alluxioruntime", name, "--ignore-not-found", "--wait=false")
+        kinds = (DATASETS, ALLUXIORUNTIMES, JOBS, PODS, PERSISTENTVOLUMECLAIMS)
+
+        def left() -> list[str]:
+            found = [o["metadata"]["name"] for kind in kinds for o in self.eyes.all(kind)]
+            return [other for other in found if other == name or other.startswith(f"{name}-")]
+
+        self.eyes.until(lambda: not left(), seconds, left)
 
     def claim(self, name: str) -> Path:
         """Create a claim and return its directory."""

@@ -11,12 +11,11 @@ import sys
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from controllers.jobs import STEP
-from controllers.kube.resources import ALLUXIORUNTIMES, DATABACKUPS, DATASETS, JOBS, PERSISTENTVOLUMECLAIMS, PODS
+from controllers.kube.resources import ALLUXIORUNTIMES, DATABACKUPS, DATASETS, PODS, Resource
 from controllers.runtime import names
 from tests.objectstore.trees import tree
 from tests.real.managed import NESTED, SECRET, Managed
@@ -63,25 +62,13 @@ def backup(stage: Managed, first: Obj) -> Obj:
     stage.backup("kept", "first", "backups/team")
     made = ended(stage, "kept")
     assert made["status"]["phase"] == "Complete", made
-    gone(stage, "first")
+    stage.remove("first")
     return made
 
 
 def ended(stage: Managed, name: str) -> Obj:
     """Wait for the end of a backup."""
     return stage.seen(DATABACKUPS, name, lambda o: o.get("status", {}).get("phase") in ("Complete", "Failed"), SECONDS)
-
-
-def gone(stage: Managed, name: str) -> None:
-    """Delete a dataset with its runtime, and wait until nothing of either is left."""
-    stage.kubectl("delete", "dataset,alluxioruntime", name, "--ignore-not-found", "--wait=false")
-    kinds = (DATASETS, ALLUXIORUNTIMES, JOBS, PODS, PERSISTENTVOLUMECLAIMS)
-
-    def left() -> list[str]:
-        found = [o["metadata"]["name"] for kind in kinds for o in stage.eyes.all(kind)]
-        return [other for other in found if other == name or other.startswith(f"{name}-")]
-
-    stage.eyes.until(lambda: not left(), SECONDS, left)
 
 
 def running(stage: Managed, step: str) -> Obj:
@@ -157,7 +144,7 @@ def test_a_controller_killed_at_each_step_of_a_backup_is_succeeded(stage: Manage
     sound(stage, backups)
 
 
-def storm(stage: Managed, kind: Any, name: str, over: Callable[[Obj], bool]) -> int:
+def storm(stage: Managed, kind: Resource, name: str, over: Callable[[Obj], bool]) -> int:
     """Kill the controller at every change of an object's status until that is over; return how often."""
     versions = [""]
     while True:
@@ -212,7 +199,7 @@ def fluidctl(stage: Managed, *arguments: str) -> str:
 
 def test_a_master_killed_in_mid_restore_serves_no_part(stage: Managed, backup: Obj, files: dict[str, int]) -> None:
     """It would come back with what it had read so far: the count finds that, and it is restored again."""
-    gone(stage, "second")
+    stage.remove("second")
     stage.make("third", dataRestoreLocation={"backupName": "kept"})
     master = names.master_service("third")
 
@@ -222,7 +209,7 @@ def test_a_master_killed_in_mid_restore_serves_no_part(stage: Managed, backup: O
     found = stage.ready("third", SECONDS)
     assert condition(found, "Restored")["status"] == "True"
     assert stage.listing("third") == files
-    gone(stage, "third")
+    stage.remove("third")
 
 
 def test_a_controller_killed_at_each_step_of_a_restore_is_succeeded(
@@ -231,13 +218,15 @@ def test_a_controller_killed_at_each_step_of_a_restore_is_succeeded(
     """At every change of the Dataset's status a new one takes over; nothing is staged twice."""
     stage.make("fourth", dataRestoreLocation={"backupName": "kept"})
 
-    kills = storm(stage, DATASETS, "fourth", lambda status: condition({"status": status}, "Ready")["status"] == "True")
+    kills = storm(
+        stage, DATASETS, "fourth", lambda status: condition({"status": status}, "Ready").get("status") == "True"
+    )
 
     found = stage.ready("fourth", SECONDS)
     assert kills >= 5
     assert found["status"]["restore"]["phase"] == "Restored"
     assert stage.listing("fourth") == files
-    gone(stage, "fourth")
+    stage.remove("fourth")
 
 
 # --- what must not be restored ----------------------------------------------------------------------------------------
@@ -276,7 +265,7 @@ def test_what_is_no_whole_backup_is_refused_by_its_name(stage: Managed, backup: 
         stage.until(name, "Stalled", "True", seconds=SECONDS)
         assert not [p for p in stage.eyes.all(PODS) if p["metadata"]["name"] == names.master_service(name)]
     for name in BAD:
-        gone(stage, name)
+        stage.remove(name)
 
 
 def test_where_the_user_chose_so_it_is_loaded_instead(stage: Managed, backup: Obj, files: dict[str, int]) -> None:
