@@ -42,7 +42,7 @@ test: $(READY) ## The fast tests, about two minutes on two cores (K=expression, 
 	$(if $(COVERAGE),$(BIN)/coverage run -m pytest,$(PYTEST) -n $(TESTERS) --dist loadgroup) $(if $(K),-k '$(K)')
 	$(if $(COVERAGE),$(BIN)/coverage report --skip-covered)
 
-test-real: $(READY) ## The tests against a real API server and a real Alluxio; Go, Java, Maven needed (K=expression, SEEDS=200)
+test-real: $(READY) ## The tests against a real API server and a real Alluxio; Go, Java, Maven, bubblewrap needed (K=expression, SEEDS=200)
 	$(if $(SEEDS),FLUIDCTL_SEEDS=$(SEEDS) )$(if $(SEED),FLUIDCTL_SEED=$(SEED) )$(PYTEST) tests/real -m real $(if $(K),-k '$(K)')
 
 simulate: $(READY) ## Seeded histories of a whole cluster in one thread (N=1000, SEED=first)

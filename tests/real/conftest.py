@@ -33,7 +33,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     Where that cannot be, the tests that need it go, with one line at the end; FLUIDCTL_REQUIRE_REAL=1: a failure.
     """
     needy = [item for item in session.items if "real_programs" in getattr(item, "fixturenames", ())]
-    missing = missing_tools() if needy and not session.config.option.collectonly else []
+    missing = missing_tools("bwrap") if needy and not session.config.option.collectonly else []
     if missing and os.environ.get("FLUIDCTL_REQUIRE_REAL") == "1":
         pytest.exit(f"the real stack needs {', '.join(missing)} on the PATH", returncode=1)
     elif missing:

@@ -25,9 +25,9 @@ SYSTEM_NAMESPACE, SERVICE_ACCOUNT = "fluidctl-system", "fluidctl"
 _TOKEN_SECONDS = 86_400
 
 
-def missing_tools() -> list[str]:
-    """Return what the real programs need to be built or to run, and is not on the PATH."""
-    needed = ["java", "mvn", "openssl", "bwrap", *(["go"] if binaries.needs_go() else [])]
+def missing_tools(*more: str) -> list[str]:
+    """Return what the real programs need to be built or to run, and what of ``more`` is not on the PATH."""
+    needed = ["java", "mvn", "openssl", *more, *(["go"] if binaries.needs_go() else [])]
     return [name for name in needed if shutil.which(name) is None]
 
 
