@@ -125,7 +125,7 @@ class BackupObserver:
     def _others(self, obj: dict[str, Any]) -> Iterator[Place]:
         for other in self._stores.backups.by_index("about", str(dataset_of(obj))):
             meta, raw = other["metadata"], other.get("status") or {}
-            # What is being stopped or removed may take long, where its volume cannot be mounted; admission sees its Job.
+            # To stop one and remove its files may take long, as where its volume cannot be mounted.
             over = raw.get("phase") in FINAL or raw.get("failureReason") or "deletionTimestamp" in meta
             if over or meta["uid"] == obj["metadata"]["uid"]:
                 continue

@@ -194,6 +194,9 @@ BACKUP = {"dataset": {"name": "images"}, "backupStorageLocationSpec": {"mountPat
         pytest.param({"backupStorageLocationSpec": {"mountPath": "s3://b"}}, "should match", id="no claim"),
         pytest.param({"backupStorageLocationSpec": {"mountPath": "pvc://b/../c"}}, "no part ..", id="climbs"),
         pytest.param({"dataset": {}}, "Required value", id="no dataset"),
+        pytest.param({"backoffLimit": 5}, "create another DataBackup", id="edited"),
+        pytest.param({"runAs": {"uid": 7, "gid": 7}}, "create another DataBackup", id="another user"),
+        pytest.param({"runAs": {"uid": 0, "gid": 0}}, "greater than or equal to 1", id="root"),
     ],
 )
 def test_a_backup_says_what_and_where_to(
