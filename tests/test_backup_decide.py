@@ -23,6 +23,7 @@ from controllers.backup.windup import REMOVAL_SECONDS
 from controllers.dataset.seen import JobState
 from controllers.decision import CreateJob, Decision, Delete, Problem
 from controllers.jobs import MASTERS, PATH
+from controllers.observe_backup import dataset_view
 from tests.backup_kit import META, NOW, READY, World, job, observed, place, spec
 
 
@@ -498,3 +499,35 @@ def test_a_verification_that_cannot_read_says_that_nothing_is_known() -> None:
     assert (verified.status, verified.reason) == (UNKNOWN, "NotVerified")
     assert world.status.last_handled_verify == "now"
     assert len([made for made in world.created if "-verify-" in made]) == 3
+
+
+# --- what is gathered of the Dataset ----------------------------------------------------------------------------------
+
+
+def dataset(**changes: Any) -> dict[str, Any]:
+    """A managed Dataset that is Ready, as it is stored; changes of its status."""
+    conditions = [{"type": "Ready", "status": "True", "reason": "Ready"}]
+    status = {"phase": "Ready", "observedGeneration": 2, "conditions": conditions, **changes}
+    meta = {"namespace": "default", "name": "imagenet", "uid": "u", "generation": 2}
+    return {"metadata": meta, "spec": {"mounts": [{"mountPoint": "s3://bucket/a", "path": "/"}]}, "status": status}
+
+
+def test_only_a_dataset_that_is_ready_for_the_spec_that_it_has_now_is_backed_up() -> None:
+    view = dataset_view(dataset())
+    assert (view.ready, view.master_down, view.unshared) == (True, "", False)
+    assert view.agent == "http://imagenet-master-0.default.svc:19997"
+    assert not dataset_view(dataset(observedGeneration=1)).ready, "its mounts may be others than those loaded"
+    assert not dataset_view(dataset(phase="Sizing")).ready
+    assert not dataset_view({**dataset(), "status": {}}).ready
+    down = {"type": "MasterReachable", "status": "False", "reason": "Unreachable", "message": "refused"}
+    late = {"type": "Ready", "status": "False", "reason": "MasterUnreachable"}
+    assert dataset_view(dataset(conditions=[down, late])).master_down == "refused"
+
+
+def test_an_existing_alluxio_is_backed_up_only_where_it_shares_a_directory() -> None:
+    given = dataset()
+    for directory in ("", "/backups"):
+        given["spec"]["alluxio"] = {"masters": ["m:19998"], "backupDirectory": directory}
+        view = dataset_view(given)
+        assert (view.agent, view.shared_directory, view.unshared) == ("", directory, not directory)
+        assert view.masters == ("m:19998",)
