@@ -25,8 +25,10 @@ from controllers.runtime.properties import (
 from controllers.runtime.seen import Seen
 from controllers.runtime.view import ROLE, STARTED_FROM
 
-#: On a pod template: the hash of what we wrote of it, but for the agent's image. Another one replaces the pods.
+#: On a pod template: the hash of what it was made from. Another one replaces the pods.
 TEMPLATE = "data.fluid.io/template"
+#: Part of that hash. Whoever wants a release to restart all masters and workers raises it, and says so in CHANGELOG.
+_VERSION = 1
 _PROPERTIES, _CONF = "alluxio-site.properties", "/opt/alluxio/conf"
 # A journal that holds nothing but marks of a format was never used: formatting it again harms nobody, and one that
 # was killed half way is made whole. A backup that the master would look for in vain is told from any other failure.
@@ -109,11 +111,24 @@ def template(seen: Seen, role: str) -> dict[str, Any]:
     notes |= {STARTED_FROM: seen.starts_from} if role == MASTER and seen.starts_from else {}
     marks = {**spec.pod_metadata.labels, **component.pod_metadata.labels, **labels(seen, role)}
     pod = _pod(seen, role, component)
-    hashed = _digest(json.dumps([marks, notes, pod], sort_keys=True))
-    if role == MASTER:  # after the hash: neither a new release of ours nor another mount restarts a master
+    if role == MASTER:
         pod["containers"].append(_agent(seen))
         pod["initContainers"][0]["command"] += [_literal(f"{ROOT_PATH}{path}") for path in _directories(seen)]
-    return {"metadata": {"labels": marks, "annotations": {**notes, TEMPLATE: hashed}}, "spec": pod}
+    return {"metadata": {"labels": marks, "annotations": {**notes, TEMPLATE: _inputs(seen, role)}}, "spec": pod}
+
+
+def _inputs(seen: Seen, role: str) -> str:
+    """Return the hash of what people said, of the image and the backup: not of how a release of ours writes it down.
+
+    So neither an upgrade nor another mount restarts a master.
+    """
+    component = seen.spec.master if role == MASTER else seen.spec.worker
+    spec = seen.spec.model_dump(mode="json", exclude_defaults=True)
+    own = component.model_dump(mode="json", exclude_defaults=True, exclude={"replicas"})
+    own["properties"] = {**seen.spec.properties, **component.properties}
+    shared = ("alluxio_version", "jvm_options", "pod_metadata", "image_pull_secrets", "run_as")
+    also = seen.starts_from if role == MASTER else spec.get("tieredstore")
+    return _digest(json.dumps([_VERSION, seen.image, own, [spec.get(name) for name in shared], also], sort_keys=True))
 
 
 def _pod(seen: Seen, role: str, component: Component) -> dict[str, Any]:
