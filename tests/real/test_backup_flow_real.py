@@ -117,6 +117,19 @@ def test_a_backup_whose_pod_is_killed_is_taken_by_the_next_attempt(stage: Manage
     sound(stage, backups)
 
 
+def test_a_backup_that_may_not_try_again_fails_and_leaves_nothing(stage: Managed, first: Obj, backups: Path) -> None:
+    """Killed with backoffLimit 0: Failed says why, once a Job has removed what there was of it."""
+    stage.backup("single", "first", "backups/team", backoffLimit=0)
+    pod = running(stage, "take-backup")
+
+    stage.node.hit("default", pod["metadata"]["name"], "step")
+
+    status = ended(stage, "single")["status"]
+    assert (status["phase"], status["attempts"], status["failureReason"]) == ("Failed", 1, "Signal9"), status
+    assert not list(backups.rglob("*single*"))
+    sound(stage, backups)
+
+
 def test_a_master_killed_during_a_backup_costs_only_time(
     stage: Managed, first: Obj, backups: Path, files: dict[str, int]
 ) -> None:
