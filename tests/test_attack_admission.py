@@ -107,5 +107,5 @@ def test_events_that_cannot_be_read_stop_no_dataset() -> None:
 
     (seen,) = observer((stuck,), NoEvents()).dataset(dataset, None).jobs
 
-    assert "no pod was made for it yet" in seen.waiting
+    assert "no pod yet, and why cannot be read" in seen.waiting
     assert "no right to" in seen.waiting
