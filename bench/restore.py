@@ -29,7 +29,7 @@ _PARTS = {
     "Staging": "backup verified, laid beside the journal",
     "MasterStarting": "pods and JVM of the master, with its restore",
     "Mounting": "storages mounted",
-    "LoadingMetadata": "metadata loaded",
+    "Loading": "metadata loaded",
     "Counting": "counted and proved",
 }
 _REST = "all else (claims, volume, the controller)"
@@ -116,7 +116,7 @@ _TEXT = """# A restore against a load
 {machine}
 Written by `make bench-restore`: a real API server, a real Alluxio 2.9.6 in pods, the controller as in a cluster, over
 the object store of the tests (s3, 50 ms a request); all on one machine, images present. {files:,} files in two buckets,
-one of them mounted in a folder of the other; {runs} times one after the other: a Dataset is loaded, backed up and
+one of them mounted in a folder of the other; {runs} times a Dataset is loaded, backed up and
 deleted, and restored under another name. Every path and every length was compared with the storage's, each time.
 {notes}
 | seconds, run by run | loaded | restored |
