@@ -14,8 +14,13 @@ CACHE_PATH = "/var/lib/fluidctl/cache"
 _TIERS = "alluxio.worker.tieredstore"
 _RESTORE = "alluxio.master.journal.init.from.backup"
 _SYNC_ROOT = "alluxio.master.journal.sync.root.after.init.from.backup"
-#: Who mounts the volume decides who reads; the user of a pod says nothing about the owner of an object in a storage.
-_DEFAULTS = {"alluxio.security.authorization.permission.enabled": "false"}
+_DEFAULTS = {
+    # Who mounts the volume decides who reads; the user of a pod says nothing about the owner of an object in a storage.
+    "alluxio.security.authorization.permission.enabled": "false",
+    # Else a load writes empty objects into the storage, for directories that have none (seen on 2.9.6).
+    "alluxio.underfs.object.store.breadcrumbs.enabled": "false",
+    "alluxio.master.update.check.enabled": "false",  # it would ask its makers, from a cluster that may not
+}
 
 
 def reserved(namespace: str, runtime: str) -> dict[str, str]:
