@@ -152,6 +152,11 @@ def suspended_job(
     }
 
 
+def theirs(given: dict[str, str]) -> dict[str, str]:
+    """Return what of these labels or annotations of a pod is not ours to say: by ours, pods are told apart."""
+    return {name: value for name, value in given.items() if not name.startswith("data.fluid.io/")}
+
+
 def owner_reference(name: str, uid: str, kind: str = "Dataset") -> dict[str, Any]:
     """Return the reference by which the garbage collector takes a child away with its owner."""
     return {
@@ -210,8 +215,8 @@ def _pod(
         "imagePullSecrets": [{"name": name} for name in wanted.image_pull_secrets],
     }
     pod |= {name: value for name, value in optional.items() if value}
-    notes = {**wanted.annotations, **where}
-    return {"metadata": {"labels": {**wanted.labels, **labels}, "annotations": notes}, "spec": pod}
+    notes = theirs(wanted.annotations) | where
+    return {"metadata": {"labels": theirs(wanted.labels) | labels, "annotations": notes}, "spec": pod}
 
 
 def _container(resources: dict[str, Any] | None, container: Container, config: ControllerConfig) -> dict[str, Any]:

@@ -454,6 +454,20 @@ def test_a_master_that_lost_its_journal_is_loaded_anew_and_not_from_the_backup(r
         assert (life.status.restore.phase, life.condition(RESTORED).status) == (RestorePhase.ABANDONED, FALSE)
 
 
+def test_a_master_that_lost_what_was_restored_in_the_middle_of_a_later_run_is_loaded_anew() -> None:
+    """It looks for the backup, which is gone, and would never start."""
+    life = begun()
+    life.whole()
+    life.stuck = RuntimeView(exists=True, reason="JournalLost", message="no journal")
+    life.edit(managed(PATH), inputs="bbbb")
+    assert life.status.restore.phase is RestorePhase.ABANDONED
+    life.stuck = None
+    life.change(runtime=serving(""))
+    life.whole()
+
+    assert life.condition(READY).status == TRUE
+
+
 def test_a_master_that_lost_its_mounts_before_it_was_ready_is_mounted_again() -> None:
     life = Life(managed())
     life.end(MOUNT)

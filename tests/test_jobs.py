@@ -72,10 +72,12 @@ def test_what_the_container_writes_to_is_mounted() -> None:
 def test_the_pod_template_adds_but_does_not_take_our_labels() -> None:
     """A tenant's labels cannot hide the pod from us or claim that it is another Dataset's."""
     mine = child_labels("imagenet", UID)
-    template = {"labels": {"team": "vision", "data.fluid.io/dataset-uid": "forged"}, "nodeSelector": {"disk": "ssd"}}
+    forged = {"data.fluid.io/dataset-uid": "forged", "data.fluid.io/backup-uid": "forged"}
+    template = {"labels": {"team": "vision", **forged}, "nodeSelector": {"disk": "ssd"}}
     pod = created(spec=spec(load={"podTemplate": template}))["spec"]["template"]
 
     assert pod["metadata"]["labels"].items() >= {**mine, "team": "vision"}.items()
+    assert "forged" not in pod["metadata"]["labels"].values()
     assert pod["spec"]["nodeSelector"] == {"disk": "ssd"}
 
 

@@ -111,6 +111,14 @@ def test_the_pods_change_when_the_backup_that_they_start_from_does() -> None:
     assert (replicas(after), started_from(after.masters)) == ((0, 0), "")
 
 
+def test_a_journal_claim_that_a_person_deleted_is_made_anew_while_a_backup_is_to_be_staged() -> None:
+    """No master runs then, and the Job that stages waits for the claim."""
+    held = seen(dataset=dataset(RestorePhase.STAGING))
+    after = running(carried_out(held, decide(held)))
+    assert replicas(after) == (0, 0)
+    assert "PersistentVolumeClaim" in [child.kind for child in decide(after).children if isinstance(child, Create)]
+
+
 def test_a_runtime_that_runs_asks_for_nothing() -> None:
     for spec in SAMPLES.values():
         state = running(carried_out(seen(spec), decide(seen(spec))))
@@ -309,6 +317,7 @@ def _accepted(spec: dict[str, Any]) -> c.Condition:
         ({"name": "a.b"}, "InvalidName"),
         ({"spec": {"tieredstore": {"levels": [{"mediumtype": "MEM", "quota": "much"}]}}}, "InvalidSpec"),
         ({"spec": {"tieredstore": {"levels": [{"mediumtype": "MEM", "quota": "1Gi"}] * 2}}}, "InvalidSpec"),
+        ({"spec": {"tieredstore": {"levels": [{"mediumtype": "MEM", "quota": "9" * 400 + "Gi"}]}}}, "InvalidSpec"),
     ],
 )
 def test_what_cannot_be_served_is_refused_with_its_reason(changes: dict[str, Any], reason: str) -> None:
@@ -325,6 +334,32 @@ def test_a_property_can_neither_add_another_nor_take_the_place_of_ours() -> None
     ]
     assert r"a\ b=x\nalluxio.master.hostname\=evil" in lines
     assert r"k=\u00e9\ud83d\ude00\ \\" in lines
+
+
+def test_a_form_feed_is_no_space_before_a_property_of_ours() -> None:
+    """To java.util.Properties it is a space: the name would end there, and come after ours."""
+    spec = {"properties": {"alluxio.master.journal.folder\f": "/evil"}}
+    assert "\f" not in render(properties("ml", "imagenet", seen(spec).spec, MASTER))
+
+
+def test_neither_options_of_the_jvm_nor_variables_take_the_place_of_ours() -> None:
+    """An option of the JVM goes before every file, and of two variables of a name the last one counts."""
+    forged = "-Dalluxio.master.journal.init.from.backup=/evil"
+    own = {"ALLUXIO_MASTER_JAVA_OPTS": "-Xmx1g", "POD_IP": "192.0.2.1", "TZ": "UTC"}
+    spec = {"jvmOptions": [forged, "-XX:+UseG1GC"], "master": {"jvmOptions": [f"-Xmx2g {forged}"], "env": own}}
+    env = pods_of(decide(seen(spec)))[0]["containers"][0]["env"]
+    assert [each["name"] for each in env] == ["POD_IP", "ALLUXIO_MASTER_JAVA_OPTS", "TZ"]
+    assert forged not in env[1]["value"]
+    assert "-XX:+UseG1GC" in env[1]["value"]
+
+
+def test_nobody_but_us_says_of_a_pod_whose_it_is_and_what_it_started_from() -> None:
+    forged = {"data.fluid.io/dataset-uid": "another", STARTED_FROM: "sha256:evil"}
+    state = seen(
+        {"podMetadata": {"labels": forged, "annotations": forged}, "master": {"podMetadata": {"labels": forged}}}
+    )
+    meta = children.template(state, MASTER)["metadata"]
+    assert not forged.items() & (meta["labels"] | meta["annotations"]).items()
 
 
 def test_a_dollar_of_a_tenant_stays_a_dollar() -> None:

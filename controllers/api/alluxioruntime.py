@@ -88,7 +88,7 @@ _STATUS: dict[str, Shape] = {
 MEDIA = ("MEM", "SSD", "HDD")
 _UNITS = {unit: 1024**power for power, unit in enumerate(("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"))}
 _UNITS |= {unit: 1000**power for power, unit in enumerate(("", "k", "M", "G", "T", "P", "E"))}
-_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)(|[KMGTPE]i|[kMGTPE])B?")
+_QUANTITY = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)(|[KMGTPE]i|[kMGTPE])B?")
 
 
 def quantity(text: str | int) -> int:

@@ -4,7 +4,7 @@ Fewer paths than were counted: no. Otherwise its cluster id tells, which survive
 is formatted; it is asked for by one more attempt of the size step. docs/design/20261124-refresh.md says why so.
 """
 
-from controllers.api.dataset import DatasetStatus, MasterStatus, Phase
+from controllers.api.dataset import DatasetStatus, MasterStatus, Phase, RestorePhase
 from controllers.api.result import Exit
 from controllers.dataset.attempts import changed, counted, current
 from controllers.dataset.refresh import under_way
@@ -14,8 +14,10 @@ from controllers.dataset.seen import SIZE, JobState, Observed
 
 def was_reset(seen: Observed) -> bool:
     """Whether it is known that the master has lost the metadata."""
-    lost = _has_fewer_paths(seen) or _is_another(seen) or seen.runtime.reason == JOURNAL_LOST
-    return seen.status.phase == Phase.READY and lost
+    gone = seen.runtime.reason == JOURNAL_LOST
+    if gone and seen.status.restore.phase == RestorePhase.RESTORED and current(seen.status):
+        return True  # in a later run: its master looks for a backup that is gone, and never starts
+    return seen.status.phase == Phase.READY and (gone or _has_fewer_paths(seen) or _is_another(seen))
 
 
 def due(seen: Observed) -> bool:

@@ -88,7 +88,7 @@ def _owned(seen: Seen, dataset: DatasetView) -> tuple[Child, ...]:
 
 def _masters(seen: Seen, replicas: int) -> tuple[Child, ...]:
     found = _component(seen, MASTER, seen.masters, replicas)
-    if found or (replicas and not serves(seen.masters, of_role(seen.pods, MASTER))):
+    if found or not serves(seen.masters, of_role(seen.pods, MASTER)):
         own = (("Secret", children.agent_secret(seen)), ("PersistentVolumeClaim", children.journal_claim(seen)))
         found = (*(Create(kind, body) for kind, body in own), *(found or _needs(seen, MASTER)))
     return found

@@ -10,7 +10,7 @@ from typing import Any
 from controllers.api.alluxioruntime import Component
 from controllers.api.job_commands import JOURNAL_CLAIM_PATH, JOURNAL_DIRECTORY, RESTORE_FILE, STAGING_PATH, TOKEN_PATH
 from controllers.api.model import API_VERSION
-from controllers.jobs import MANAGED_BY, MANAGER, RUNTIME, RUNTIME_UID
+from controllers.jobs import MANAGED_BY, MANAGER, RUNTIME, RUNTIME_UID, theirs
 from controllers.runtime import names
 from controllers.runtime.pods import JOURNAL_LOST_EXIT
 from controllers.runtime.properties import (
@@ -18,6 +18,7 @@ from controllers.runtime.properties import (
     ROOT_PATH,
     WORKER,
     cache_path,
+    is_reserved,
     levels,
     properties,
     render,
@@ -107,9 +108,9 @@ def template(seen: Seen, role: str) -> dict[str, Any]:
     """Return the pod template, with the hash of itself."""
     component = seen.spec.master if role == MASTER else seen.spec.worker
     spec = seen.spec
-    notes = {**spec.pod_metadata.annotations, **component.pod_metadata.annotations}
+    notes = theirs({**spec.pod_metadata.annotations, **component.pod_metadata.annotations})
     notes |= {STARTED_FROM: seen.starts_from} if role == MASTER and seen.starts_from else {}
-    marks = {**spec.pod_metadata.labels, **component.pod_metadata.labels, **labels(seen, role)}
+    marks = theirs({**spec.pod_metadata.labels, **component.pod_metadata.labels}) | labels(seen, role)
     pod = _pod(seen, role, component)
     if role == MASTER:
         pod["containers"].append(_agent(seen))
@@ -156,7 +157,7 @@ def _pod(seen: Seen, role: str, component: Component) -> dict[str, Any]:
 
 
 def _alluxio(seen: Seen, role: str, component: Component) -> dict[str, Any]:
-    ports = _ports(role)
+    ports, own = _ports(role), ("POD_IP", f"ALLUXIO_{role.upper()}_JAVA_OPTS")
     return {
         **_container(role, seen.image, seen.spec.alluxio_version.image_pull_policy),
         "command": ["/entrypoint.sh"],
@@ -164,7 +165,11 @@ def _alluxio(seen: Seen, role: str, component: Component) -> dict[str, Any]:
         "env": [
             {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
             {"name": f"ALLUXIO_{role.upper()}_JAVA_OPTS", "value": _java_options(seen, role, component)},
-            *({"name": name, "value": _literal(value)} for name, value in sorted(component.env.items())),
+            *(
+                {"name": name, "value": _literal(value)}
+                for name, value in sorted(component.env.items())
+                if name not in own
+            ),
         ],
         "ports": [{"name": name, "containerPort": port} for name, port in ports.items()],
         "readinessProbe": _probe(role, ports["web"]),
@@ -187,8 +192,13 @@ def _java_options(seen: Seen, role: str, component: Component) -> str:
         # Where these options do not name the first tier, the image's entry point puts it into /dev/shm.
         first = f"-Dalluxio.worker.tieredstore.level0.dirs.path={cache_path(levels(seen.spec)[0])}"
         own = ["-Dalluxio.worker.hostname=$(POD_IP)", first]
-    said = [_literal(option) for option in (*seen.spec.jvm_options, *component.jvm_options)]
+    said = [_literal(option) for option in (*seen.spec.jvm_options, *component.jvm_options) if not _sets_ours(option)]
     return " ".join([_JAVA, *said, *own])
+
+
+def _sets_ours(option: str) -> bool:
+    """Whether it sets a property that is ours: an option of the JVM goes before every file."""
+    return any(word.startswith("-D") and is_reserved(word[2:].partition("=")[0]) for word in option.split())
 
 
 def _format(seen: Seen) -> dict[str, Any]:

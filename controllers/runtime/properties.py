@@ -93,7 +93,17 @@ def _tiers(tiers: list[Level]) -> dict[str, str]:
 
 def _escaped(text: str) -> str:
     """Escape as java.util.Properties reads it."""
-    plain = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "=": "\\=", ":": "\\:", "#": "\\#", "!": "\\!"}
+    plain = {
+        "\\": "\\\\",
+        "\n": "\\n",
+        "\r": "\\r",
+        "\t": "\\t",
+        "\f": "\\f",
+        "=": "\\=",
+        ":": "\\:",
+        "#": "\\#",
+        "!": "\\!",
+    }
     found = "".join(plain.get(letter, letter) for letter in text)
     return "".join(letter if letter.isascii() else _unicode(letter) for letter in found).replace(" ", "\\ ")
 
