@@ -45,6 +45,7 @@ from controllers.kube.store import Store
 from controllers.runtime import names
 from controllers.schedules import Made
 from controllers.schedules import Observed as SeenSchedule
+from controllers.schedules.backups import made_by
 from controllers.stores import Stores, dataset_of
 from controllers.turns import is_ours
 
@@ -187,7 +188,8 @@ class ScheduleObserver:
         except ValidationError as caught:
             error = spec_problem(caught)
         dataset = self._stores.datasets.get(key.namespace, key.name)
-        found = self._stores.backups.by_index("schedule", meta["uid"])
+        labelled = self._stores.backups.by_index("schedule", meta["uid"])
+        found = [each for each in labelled if made_by(meta["name"], each["metadata"]["name"])]
         return SeenSchedule(
             now=self._now(),
             namespace=meta["namespace"],

@@ -13,8 +13,9 @@ from controllers.api.databackup import (
     claim_path,
     parse_claim_path,
 )
+from controllers.api.dataset import MasterStatus
 from controllers.api.job_commands import REMOVE, TAKE, VERIFY
-from controllers.api.result import Exit
+from controllers.api.result import Exit, Result
 from controllers.api.times import rfc3339
 from controllers.backup import FINALIZER, Observed, decide, queue
 from controllers.backup.report import COMPLETE, EXECUTING, FAILED, VERIFIED
@@ -197,6 +198,11 @@ def test_a_mount_path_that_is_none_is_refused_in_words(path: str) -> None:
         parse_claim_path(path)
 
 
+def test_who_stands_in_the_line_looks_again_by_itself() -> None:
+    decision = decide(observed(others=(Place("older", NOW - 500, started=True),)))
+    assert decision.requeue_after is not None, "that the one before has failed and is being stopped wakes nobody"
+
+
 def test_who_has_begun_goes_on_and_else_the_oldest_that_can_goes_first() -> None:
     mine = Place("b", 10.0)
     assert queue.ahead(mine, ()) is None
@@ -334,6 +340,16 @@ def test_a_dataset_that_is_deleted_in_the_middle_gets_no_further_attempt() -> No
         assert status.failure_reason == "DatasetNotFound"
 
 
+def test_a_dataset_that_is_loaded_anew_in_the_middle_is_waited_for_before_the_next_attempt() -> None:
+    failed = job(TAKE, JobState.FAILED, code=Exit.UNREACHABLE)
+    loading = replace(READY, ready=False, why="MasterReset: it loads", master=MasterStatus(cluster_id="cluster-2"))
+    decision = decide(observed(status=begun(), jobs=(failed,), dataset=loading, now=NOW + 400))
+    assert why(decision)[0] == "DatasetNotReady"
+    assert not created(decision)
+    again = decide(observed(status=status_of(decision), now=NOW + 800))
+    assert [body["metadata"]["name"] for body in created(again)] == ["nightly-9b1d4-take-2"]
+
+
 @pytest.mark.parametrize("lost", [JobState.SUCCEEDED, JobState.FAILED])
 def test_last_words_that_are_lost_cost_an_attempt_after_some_seconds(lost: JobState) -> None:
     mute = job(TAKE, lost, result=None, exit_code=None, finished=NOW - 5)
@@ -378,6 +394,16 @@ def test_a_removal_that_fails_again_and_again_is_given_up_and_says_what_stays_wh
     assert now - NOW < 4 * REMOVAL_SECONDS
     assert "pvc://backups/daily/imagenet/nightly-9b1d4c22 could not be removed" in status.message
     assert status.location == place()
+
+
+def test_what_another_has_under_the_final_name_is_never_removed() -> None:
+    failed = job(TAKE, JobState.FAILED, code=Exit.BACKUP_REFUSED)
+    taken = replace(failed, result=Result(TAKE, "DirectoryTaken", message="it is there"))
+    decision = decide(observed(status=begun(), jobs=(taken,)))
+    gone = decide(observed(status=status_of(decision), meta=replace(META, deleting=True), jobs=(taken,)))
+    for body in (*created(decision), *created(gone)):
+        assert "--partial-only" in command(body)
+    assert created(decision)
 
 
 # --- the end of the object --------------------------------------------------------------------------------------------

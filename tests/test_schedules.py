@@ -15,7 +15,7 @@ from controllers.api.times import rfc3339
 from controllers.decision import Create, Decision, Delete, Problem
 from controllers.jobs import SCHEDULE_UID
 from controllers.schedules import Made, Observed, decide
-from controllers.schedules.backups import name_of
+from controllers.schedules.backups import made_by, name_of
 
 UID = "5e5e0000-1111-4222-8333-944455556666"
 DAY = 86_400.0
@@ -220,6 +220,13 @@ def test_names_fit_however_long_that_of_the_schedule_is() -> None:
     names = {name_of(observed(name="x" * 240 + tail), BORN) for tail in ("a", "b")}
     assert len(names) == 2
     assert all(len(name) <= 253 and name.endswith("-20261120120000") for name in names)
+
+
+@pytest.mark.parametrize("schedule_name", ["nightly", "n" * 253, "a.b"])
+def test_a_copy_of_a_backup_under_a_name_of_its_own_is_none_of_the_schedule(schedule_name: str) -> None:
+    assert made_by(schedule_name, name_of(observed(name=schedule_name), BORN))
+    for copy in ("before-upgrade", f"{schedule_name}-20261120120000-copy", f"{schedule_name[:1]}-20261120120000x"):
+        assert not made_by(schedule_name, copy)
 
 
 # --- what goes --------------------------------------------------------------------------------------------------------

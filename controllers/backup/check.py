@@ -37,7 +37,8 @@ def waiting(seen: Observed, spec: DataBackupSpec) -> tuple[Why, float | None] | 
     mine = Place(seen.meta.name, seen.meta.created, bool(seen.status.take.attempt))
     if first := queue.ahead(mine, seen.others):
         word = "is under way" if first.started else "is older"
-        return (reasons.WAITING_FOR_BACKUP, f"backup {first.name} of the same dataset {word}: one at a time"), None
+        # What it waits for, or that it has failed and is being stopped, wakes nobody.
+        return (reasons.WAITING_FOR_BACKUP, f"backup {first.name} of the same dataset {word}: one at a time"), 60.0
     return None
 
 

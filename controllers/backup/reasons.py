@@ -37,6 +37,7 @@ MASTER_RESTARTED = "MasterRestarted"
 RESULT_LOST = "ResultLost"
 JOB_FAILED = "JobFailed"
 OOM_KILLED = "OOMKilled"
+DIRECTORY_TAKEN = "DirectoryTaken"  # of the Job: another's directory has the final name
 FILES_KEPT = "FilesKept"  # an event: what is in the volume could not be removed
 
 #: Of the API server's refusals: nothing can be created in the namespace, so nothing is waited for.

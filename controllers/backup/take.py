@@ -83,6 +83,9 @@ def _next(seen: Observed, status: DataBackupStatus, spec: DataBackupSpec) -> Ste
     if dataset.deleting or dataset.uid != (status.source.dataset_uid if status.source else ""):
         text = f"dataset {spec.dataset.name} was deleted before its backup was complete"
         return windup.fail(seen, status, reasons.DATASET_NOT_FOUND, text)
+    if not dataset.ready:  # a master that is being loaded has a part: a backup of it would be restored as the whole
+        text = f"waiting for dataset {spec.dataset.name} to be Ready: {dataset.why}"
+        return Step(status, reasons.DATASET_NOT_READY, text)
     wait = work.retry_at(mine, seen.now) - seen.now
     if not mine.start_time and wait > 0:
         follows = f"attempt {mine.attempt} follows, {mine.failures} of {spec.backoff_limit + 1} failed"

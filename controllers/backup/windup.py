@@ -33,7 +33,7 @@ def failing(seen: Observed, status: DataBackupStatus) -> Step:
     stop = _stop(seen, status, status.failure_reason)
     if stop is not None:
         return stop
-    step = _remove(seen, status, status.failure_reason, partial_only=False)
+    step = _remove(seen, status, status.failure_reason, partial_only=_is_anothers(status))
     if not step.over:
         return step
     text = status.message + _what_stays(step.status)
@@ -61,7 +61,12 @@ def deleting(seen: Observed) -> Step:
     if seen.users:
         text = f"datasets {', '.join(seen.users[:5])} restore from it now; its files go when they have read them"
         return Step(status, reasons.BACKUP_IN_USE, text, requeue_after=LOOK_AGAIN)
-    return _remove(seen, status, reasons.REMOVING_FILES, partial_only=not delete)
+    return _remove(seen, status, reasons.REMOVING_FILES, partial_only=not delete or _is_anothers(status))
+
+
+def _is_anothers(status: DataBackupStatus) -> bool:
+    """Whether what has the final name is not this backup, and so not to be removed with it."""
+    return status.failure_reason == reasons.DIRECTORY_TAKEN
 
 
 def kept(status: DataBackupStatus) -> str:

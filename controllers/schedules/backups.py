@@ -1,6 +1,7 @@
 """The DataBackups of a schedule: the name and the body of one, and which of them go."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,10 +20,18 @@ _LONGEST = 200
 
 def name_of(seen: Observed, slot: float) -> str:
     """Return the name of the slot's backup: one name for ever, and no other slot's."""
-    stem = seen.name
+    return f"{_stem(seen.name)}-{datetime.fromtimestamp(int(slot), UTC):%Y%m%d%H%M%S}"
+
+
+def made_by(schedule: str, backup: str) -> bool:
+    """Whether a backup has the name of a slot: a copy of one has its labels, too, and is not ours to delete."""
+    return re.fullmatch(f"{re.escape(_stem(schedule))}-[0-9]{{14}}", backup) is not None
+
+
+def _stem(stem: str) -> str:
     if len(stem) > _LONGEST:
         stem = f"{stem[: _LONGEST - 9].rstrip('-.')}-{hashlib.sha256(stem.encode()).hexdigest()[:8]}"
-    return f"{stem}-{datetime.fromtimestamp(int(slot), UTC):%Y%m%d%H%M%S}"
+    return stem
 
 
 def body(seen: Observed, spec: ScheduledDataBackupSpec, name: str) -> dict[str, Any]:
