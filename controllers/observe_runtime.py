@@ -22,7 +22,7 @@ from controllers.kube.resources import ALLUXIORUNTIMES, EVENTS
 from controllers.kube.store import Store
 from controllers.runtime import DatasetView, Seen, names
 from controllers.runtime.pods import is_creating
-from controllers.runtime.properties import MASTER, WORKER, is_reserved
+from controllers.runtime.properties import MASTER, WORKER, without_effect
 from controllers.runtime.view import image_of, of_role
 from controllers.stores import Stores
 
@@ -64,13 +64,14 @@ class RuntimeHandler:
         masters = self._stateful_set(namespace, names.master(name), uid)
         workers = self._stateful_set(namespace, names.worker(name), uid)
         pods = self._pods(namespace, uid)
+        spec = parse_runtime(obj)
         return Seen(
             now=self._now(),
             namespace=namespace,
             name=name,
             uid=uid,
             config=self._config,
-            spec=parse_runtime(obj),
+            spec=spec,
             image=image_of(obj, self._config.alluxio_image),
             token=self._token(),
             status=parse_runtime_status(obj),
@@ -79,7 +80,7 @@ class RuntimeHandler:
             deleting="deletionTimestamp" in meta,
             finalizers=tuple(meta.get("finalizers") or ()),
             owners=tuple(meta.get("ownerReferences") or ()),
-            unserved=(*unserved_runtime_fields(obj), *_reserved(obj)),
+            unserved=(*unserved_runtime_fields(obj), *without_effect(spec)),
             dataset=self._dataset(namespace, name),
             masters=masters,
             workers=workers,
@@ -139,10 +140,3 @@ def directories(spec: DatasetSpec) -> tuple[str, ...]:
     parents = {path.rpartition("/")[0] for path in mounts if not {".", ".."} & set(path.split("/"))}
     within = {path for path in parents if any(f"{path}/".startswith(f"{mount}/") for mount in mounts)}
     return tuple(sorted(parents - within - {""}))
-
-
-def _reserved(obj: dict[str, Any]) -> list[str]:
-    """Return the properties that are set and have no effect, as paths."""
-    spec = parse_runtime(obj)
-    places = (("", spec.properties), ("master.", spec.master.properties), ("worker.", spec.worker.properties))
-    return [f"spec.{where}properties[{name}]" for where, values in places for name in values if is_reserved(name)]

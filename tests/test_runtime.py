@@ -20,7 +20,7 @@ from controllers.decision import Create, Decision, Delete, Patch
 from controllers.observe_runtime import directories
 from controllers.runtime import FINALIZER, DatasetView, Seen, children, decide
 from controllers.runtime.pods import JOURNAL_LOST_EXIT
-from controllers.runtime.properties import MASTER, WORKER, properties, render
+from controllers.runtime.properties import MASTER, WORKER, properties, render, without_effect
 from controllers.runtime.view import STARTED_FROM, started_from
 from tests.runtime_kit import DATASET_UID, SAMPLES, carried_out, pod, running, seen
 
@@ -336,10 +336,13 @@ def test_a_property_can_neither_add_another_nor_take_the_place_of_ours() -> None
     assert r"k=\u00e9\ud83d\ude00\ \\" in lines
 
 
-def test_a_form_feed_is_no_space_before_a_property_of_ours() -> None:
-    """To java.util.Properties it is a space: the name would end there, and come after ours."""
-    spec = {"properties": {"alluxio.master.journal.folder\f": "/evil"}}
-    assert "\f" not in render(properties("ml", "imagenet", seen(spec).spec, MASTER))
+@pytest.mark.parametrize("space", ["\f", " ", "\t", "\x01"])
+def test_a_space_makes_no_property_of_ours_another(space: str) -> None:
+    """A form feed ends a name in java.util.Properties; and Alluxio trims names, as Java does."""
+    spec = {"properties": {f"alluxio.master.journal.folder{space}": "/evil", f"a{space}b": "x"}}
+    text = render(properties("ml", "imagenet", seen(spec).spec, MASTER))
+    assert "/evil" not in text
+    assert "\f" not in text
 
 
 def test_neither_options_of_the_jvm_nor_variables_take_the_place_of_ours() -> None:
@@ -351,6 +354,12 @@ def test_neither_options_of_the_jvm_nor_variables_take_the_place_of_ours() -> No
     assert [each["name"] for each in env] == ["POD_IP", "ALLUXIO_MASTER_JAVA_OPTS", "TZ"]
     assert forged not in env[1]["value"]
     assert "-XX:+UseG1GC" in env[1]["value"]
+    assert without_effect(seen(spec).spec) == [
+        "spec.jvmOptions[0]",
+        "spec.master.jvmOptions[0]",
+        "spec.master.env[ALLUXIO_MASTER_JAVA_OPTS]",
+        "spec.master.env[POD_IP]",
+    ]
 
 
 def test_nobody_but_us_says_of_a_pod_whose_it_is_and_what_it_started_from() -> None:

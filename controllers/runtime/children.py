@@ -18,10 +18,11 @@ from controllers.runtime.properties import (
     ROOT_PATH,
     WORKER,
     cache_path,
-    is_reserved,
     levels,
     properties,
     render,
+    sets_reserved,
+    variables,
 )
 from controllers.runtime.seen import Seen
 from controllers.runtime.view import ROLE, STARTED_FROM
@@ -106,8 +107,7 @@ def stateful_set(seen: Seen, role: str, replicas: int) -> dict[str, Any]:
 
 def template(seen: Seen, role: str) -> dict[str, Any]:
     """Return the pod template, with the hash of itself."""
-    component = seen.spec.master if role == MASTER else seen.spec.worker
-    spec = seen.spec
+    spec, component = seen.spec, seen.spec.master if role == MASTER else seen.spec.worker
     notes = theirs({**spec.pod_metadata.annotations, **component.pod_metadata.annotations})
     notes |= {STARTED_FROM: seen.starts_from} if role == MASTER and seen.starts_from else {}
     marks = theirs({**spec.pod_metadata.labels, **component.pod_metadata.labels}) | labels(seen, role)
@@ -119,10 +119,7 @@ def template(seen: Seen, role: str) -> dict[str, Any]:
 
 
 def _inputs(seen: Seen, role: str) -> str:
-    """Return the hash of what people said, of the image and the backup: not of how a release of ours writes it down.
-
-    So neither an upgrade nor another mount restarts a master.
-    """
+    """Return the hash of what people said, the image, the backup: no upgrade and no other mount restarts a master."""
     component = seen.spec.master if role == MASTER else seen.spec.worker
     spec = seen.spec.model_dump(mode="json", exclude_defaults=True)
     own = component.model_dump(mode="json", exclude_defaults=True, exclude={"replicas"})
@@ -157,19 +154,16 @@ def _pod(seen: Seen, role: str, component: Component) -> dict[str, Any]:
 
 
 def _alluxio(seen: Seen, role: str, component: Component) -> dict[str, Any]:
-    ports, own = _ports(role), ("POD_IP", f"ALLUXIO_{role.upper()}_JAVA_OPTS")
+    ports, (address, options) = _ports(role), variables(role)
+    said = [(name, _literal(value)) for name, value in sorted(component.env.items()) if name not in (address, options)]
     return {
         **_container(role, seen.image, seen.spec.alluxio_version.image_pull_policy),
         "command": ["/entrypoint.sh"],
         "args": [f"{role}-only", "--no-format"],
         "env": [
-            {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
-            {"name": f"ALLUXIO_{role.upper()}_JAVA_OPTS", "value": _java_options(seen, role, component)},
-            *(
-                {"name": name, "value": _literal(value)}
-                for name, value in sorted(component.env.items())
-                if name not in own
-            ),
+            {"name": address, "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+            {"name": options, "value": _java_options(seen, role, component)},
+            *({"name": name, "value": value} for name, value in said),
         ],
         "ports": [{"name": name, "containerPort": port} for name, port in ports.items()],
         "readinessProbe": _probe(role, ports["web"]),
@@ -192,13 +186,9 @@ def _java_options(seen: Seen, role: str, component: Component) -> str:
         # Where these options do not name the first tier, the image's entry point puts it into /dev/shm.
         first = f"-Dalluxio.worker.tieredstore.level0.dirs.path={cache_path(levels(seen.spec)[0])}"
         own = ["-Dalluxio.worker.hostname=$(POD_IP)", first]
-    said = [_literal(option) for option in (*seen.spec.jvm_options, *component.jvm_options) if not _sets_ours(option)]
+    given = (*seen.spec.jvm_options, *component.jvm_options)
+    said = [_literal(option) for option in given if not sets_reserved(option)]
     return " ".join([_JAVA, *said, *own])
-
-
-def _sets_ours(option: str) -> bool:
-    """Whether it sets a property that is ours: an option of the JVM goes before every file."""
-    return any(word.startswith("-D") and is_reserved(word[2:].partition("=")[0]) for word in option.split())
 
 
 def _format(seen: Seen) -> dict[str, Any]:

@@ -14,6 +14,7 @@ CACHE_PATH = "/var/lib/fluidctl/cache"
 _TIERS = "alluxio.worker.tieredstore"
 _RESTORE = "alluxio.master.journal.init.from.backup"
 _SYNC_ROOT = "alluxio.master.journal.sync.root.after.init.from.backup"
+_SPACES = "".join(map(chr, range(33)))  # what Java's trim takes away: Alluxio trims the names of properties
 _DEFAULTS = {
     # Who mounts the volume decides who reads; the user of a pod says nothing about the owner of an object in a storage.
     "alluxio.security.authorization.permission.enabled": "false",
@@ -43,7 +44,29 @@ def reserved(namespace: str, runtime: str) -> dict[str, str]:
 
 def is_reserved(name: str) -> bool:
     """Return whether what an AlluxioRuntime says of this property has no effect."""
+    name = name.strip(_SPACES)
     return name in reserved("", "") or name in (_RESTORE, _SYNC_ROOT) or name.startswith(f"{_TIERS}.level")
+
+
+def sets_reserved(option: str) -> bool:
+    """Whether this option of the JVM, which goes before every file, sets such a property: it is left out."""
+    return any(word.startswith("-D") and is_reserved(word[2:].partition("=")[0]) for word in option.split())
+
+
+def variables(role: str) -> tuple[str, str]:
+    """Return the environment variables that are ours."""
+    return "POD_IP", f"ALLUXIO_{role.upper()}_JAVA_OPTS"
+
+
+def without_effect(spec: AlluxioRuntimeSpec) -> list[str]:
+    """Return the paths of what is set and left out, because it is ours."""
+    found = []
+    for where, part in (("spec", spec), ("spec.master", spec.master), ("spec.worker", spec.worker)):
+        found += [f"{where}.properties[{name}]" for name in part.properties if is_reserved(name)]
+        found += [f"{where}.jvmOptions[{at}]" for at, option in enumerate(part.jvm_options) if sets_reserved(option)]
+    for role, component in ((MASTER, spec.master), (WORKER, spec.worker)):
+        found += [f"spec.{role}.env[{name}]" for name in component.env if name in variables(role)]
+    return found
 
 
 def properties(
