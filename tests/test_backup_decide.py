@@ -376,6 +376,7 @@ def test_all_of_a_failed_backup_is_removed_before_it_is_called_failed() -> None:
     (body,) = created(decision)
     assert command(body)[:2] == ["fluidctl", REMOVE]
     assert "--partial-only" not in command(body), "the deadline may have struck just after the rename"
+    assert f"--backup-uid={META.uid}" in command(body), "another's stays"
     assert body["metadata"]["annotations"][MASTERS] == "[]", "it waits for no Alluxio"
     assert status.phase is BackupPhase.EXECUTING
     removed = job(REMOVE, JobState.SUCCEEDED)

@@ -19,6 +19,7 @@ COMMANDS = [
     jobs.VerifyBackup(PATH),
     jobs.DeleteBackup(PATH, True),
     jobs.DeleteBackup("a/--odd name/b"),
+    jobs.DeleteBackup(PATH, backup_uid="1a2b3c4d-0000"),
     jobs.StageRestore("uid", PATH, HASH, "2.9.6", "sha256:ab", "sha256:cd"),
     jobs.StageRestore("uid", PATH),
     jobs.StageRestore("uid", discard=True),

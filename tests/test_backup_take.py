@@ -32,9 +32,9 @@ def whole_or_hidden(claim: Path) -> None:
                 assert verify(opened, f"sub/imagenet/{directory.name}", "", watch()).entries == ENTRIES
 
 
-def remove(claim: Path, path: str = PATH, *, partial_only: bool = False) -> None:
+def remove(claim: Path, path: str = PATH, uid: str = "", *, partial_only: bool = False) -> None:
     with Directory(str(claim)) as directory:
-        delete(directory, path, partial_only=partial_only)
+        delete(directory, path, uid, partial_only=partial_only)
 
 
 def why(claim: Path, source: Any = None, **command: Any) -> str:
@@ -253,6 +253,25 @@ def test_nothing_but_the_directory_of_a_backup_is_deleted(tmp_path: Path) -> Non
     (other / "manifest.json").unlink()
     remove(tmp_path / "other")
     assert not other.exists()
+
+
+def test_a_backup_is_deleted_for_its_own_databackup_alone(tmp_path: Path) -> None:
+    """Anybody may name a directory: the manifest says whose it is, and where that is unreadable the name."""
+    here = taken(tmp_path)
+    before = tree(tmp_path)
+    for uid in ("1a2b3c4d-9999", "ffffffff-0000"):
+        with pytest.raises(BackupError) as caught:
+            remove(tmp_path, uid=uid)
+        assert (caught.value.reason, tree(tmp_path)) == ("NotABackup", before)
+    remove(tmp_path, uid=BACKUP["uid"])
+    assert not here.exists()
+
+    damaged = taken(tmp_path)
+    (damaged / "manifest.json").write_bytes(b"{")
+    with pytest.raises(BackupError):
+        remove(tmp_path, uid="ffffffff-0000")
+    remove(tmp_path, uid=BACKUP["uid"])
+    assert not damaged.exists()
 
 
 JAVA = (

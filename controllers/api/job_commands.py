@@ -87,12 +87,14 @@ class DeleteBackup:
 
     directory: str
     partial_only: bool = False  # only what was not finished
+    backup_uid: str = ""  # of the DataBackup: another's stays; empty: any
     result_path: str = RESULT_PATH
 
     def argv(self) -> list[str]:
         """Return the arguments after ``fluidctl``."""
         only = ["--partial-only"] if self.partial_only else []
-        return [REMOVE, f"--directory={self.directory}", *only, f"--result-path={self.result_path}"]
+        owner = [f"--backup-uid={self.backup_uid}"] if self.backup_uid else []
+        return [REMOVE, f"--directory={self.directory}", *only, *owner, f"--result-path={self.result_path}"]
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,7 @@ class MountStorages:
     masters: tuple[str, ...]
     path: str  # of the dataset; a directory that the Job makes
     mounts: tuple[WantedMount, ...]
+    remount: bool = False  # also one that is there, where the load that follows would not look into its storage again
     result_path: str = RESULT_PATH
 
     def argv(self) -> list[str]:
@@ -156,6 +159,7 @@ class MountStorages:
             MOUNT,
             *(f"--master={master}" for master in self.masters),
             f"--path={self.path}",
+            *(["--remount"] if self.remount else []),
             *(f"--mount={_json(each)}" for each in wanted),
             f"--result-path={self.result_path}",
         ]

@@ -84,7 +84,7 @@ def verify(seen: Observed, place: BackupLocation, attempt: int) -> dict[str, Any
 
 def remove(seen: Observed, place: BackupLocation, attempt: int, *, partial_only: bool) -> dict[str, Any]:
     """Return the Job that removes what the backup left in the claim, or of that only what was not finished."""
-    command = DeleteBackup(place.path, partial_only)
+    command = DeleteBackup(place.path, partial_only, seen.meta.uid)
     return _job(seen, REMOVE, attempt, command.argv(), (_claim(place),), _LONGEST[REMOVE])
 
 

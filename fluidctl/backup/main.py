@@ -99,7 +99,7 @@ class Job:
     def _remove(self) -> tuple[Facts, str]:
         options = self._options
         with volume(CLAIM, written=True), Directory(options.claim_path) as claim:
-            delete(claim, options.directory, partial_only=options.partial_only)
+            delete(claim, options.directory, options.backup_uid, partial_only=options.partial_only)
         return None, ""
 
     def _stage(self) -> tuple[Facts, str]:
@@ -162,6 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     for each in (verify_, stage_):
         each.add_argument("--manifest-sha256", default="", help="of the manifest, as the DataBackup says it")
     remove.add_argument("--partial-only", action="store_true", help="only what was not finished")
+    remove.add_argument("--backup-uid", default="", help="of the DataBackup; what has another's manifest stays")
     stage_.add_argument("--owner", required=True, help="uid of the Dataset")
     stage_.add_argument("--mounts-hash", default="")
     stage_.add_argument("--engine-version", type=_version, help="of the master that will read the backup")
