@@ -34,6 +34,7 @@ from controllers.backup.reasons import OWN_OBSTACLES
 from controllers.backup.report import VERIFIED
 from controllers.backup.seen import FINAL, VERIFY_ANNOTATION, ClaimView, DatasetView, Meta, Observed, Place
 from controllers.config import ControllerConfig
+from controllers.dataset.refresh import REFRESH
 from controllers.dataset.seen import JobState, JobView
 from controllers.decision import Decision, Problem
 from controllers.jobs import STEP
@@ -236,6 +237,8 @@ def dataset_view(obj: dict[str, Any]) -> DatasetView:
         ufs_total=status.ufs_total,
         file_num=status.file_num,
         master=status.master,
+        run=status.run.number,
+        refreshes=status.run.reason == REFRESH,
     )
 
 

@@ -333,6 +333,28 @@ def test_a_master_that_lost_the_metadata_is_never_taken_for_the_dataset() -> Non
     assert status.take.last_reason == "MasterRestarted"
 
 
+def test_what_was_backed_up_while_the_dataset_was_mounted_anew_is_not_the_dataset() -> None:
+    """A Job that waits for its turn may run after the mount Job of a new run and before its load Job."""
+    done, ready = job(TAKE, JobState.SUCCEEDED), replace(READY, run=3)
+
+    def ended(**changes: Any) -> DataBackupStatus:
+        first = status_of(decide(observed(dataset=ready)))
+        return status_of(decide(observed(status=first, jobs=(done,), dataset=replace(ready, **changes))))
+
+    assert ended().phase is BackupPhase.COMPLETE
+    assert ended(run=4, refreshes=True).phase is BackupPhase.COMPLETE, "a refresh keeps what is loaded"
+    assert ended(uid="").phase is BackupPhase.COMPLETE, "it was deleted afterwards"
+    for changes in ({"run": 4}, {"run": 5, "refreshes": True}, {"run": 4, "ready": False}):
+        assert ended(**changes).failure_reason == "DatasetChanged", changes
+
+
+def test_what_an_earlier_attempt_finished_of_other_mounts_does_not_count() -> None:
+    """Its Job died before it could say so, and the next one finds it in the volume."""
+    status = status_of(decide(observed(dataset=replace(READY, mounts_hash="bbbb"))))
+    status = status_of(decide(observed(status=status, jobs=(job(TAKE, JobState.SUCCEEDED),))))
+    assert status.failure_reason == "DatasetChanged"
+
+
 def test_a_dataset_that_is_deleted_in_the_middle_gets_no_further_attempt() -> None:
     failed = job(TAKE, JobState.FAILED, code=Exit.BACKUP_FAILED)
     for dataset in (DatasetView(), replace(READY, deleting=True), replace(READY, uid="another")):

@@ -146,6 +146,7 @@ class BackupSource(Model):
     mounts_hash: Text = Field(default="", description="Hash of its mounts.")
     ufs_total: Text = Field(default="", description="Its size, as people read it.")
     file_num: Text = Field(default="", description="Its files.")
+    run: Count = Field(default=0, description="Number of its run: another one may mount and load anew meanwhile.")
 
 
 class WorkStatus(Model):

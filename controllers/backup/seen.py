@@ -49,6 +49,8 @@ class DatasetView:
     ufs_total: str = ""
     file_num: str = ""
     master: MasterStatus = MasterStatus()
+    run: int = 0  # number of its run, and whether that is a refresh: then all stays loaded
+    refreshes: bool = False
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,7 @@ def _create(seen: Observed, status: DataBackupStatus, spec: DataBackupSpec) -> S
             mounts_hash=dataset.mounts_hash,
             ufs_total=dataset.ufs_total,
             file_num=dataset.file_num,
+            run=dataset.run,
         ),
         master=BackupMaster(address=known.address, cluster_id=known.cluster_id, start_time_ms=known.start_time_ms),
     )
@@ -177,7 +178,24 @@ def _ended(seen: Observed, status: DataBackupStatus, spec: DataBackupSpec, end: 
     if result.master and before.cluster_id and result.master.cluster_id not in ("", before.cluster_id):
         text = "the master lost its metadata after the dataset was loaded: what was backed up is not the dataset"
         return windup.fail(seen, status, reasons.MASTER_RESTARTED, f"{text}; wait until it is Ready again")
+    if _is_of_others(seen, status, facts):
+        text = (
+            f"dataset {spec.dataset.name} was mounted or loaded anew meanwhile: what was backed up may be a part of it"
+        )
+        return windup.fail(seen, status, reasons.DATASET_CHANGED, f"{text}; create another DataBackup")
     return _complete(seen, status, result, facts)
+
+
+def _is_of_others(seen: Observed, status: DataBackupStatus, facts: BackupFacts) -> bool:
+    """Whether the backup may be one of other mounts, or of a part: a Job that waited may run between mount and load.
+
+    A refresh keeps all that was loaded.
+    """
+    source, dataset = status.source or BackupSource(), seen.dataset
+    if facts.mounts_hash not in ("", source.mounts_hash):
+        return True  # of an attempt that ended well and could not say so
+    same = dataset.run == source.run or (dataset.run == source.run + 1 and dataset.refreshes)
+    return bool(source.run) and dataset.uid == source.dataset_uid and not same
 
 
 def _failed(seen: Observed, status: DataBackupStatus, spec: DataBackupSpec, end: work.Ended) -> Step:
