@@ -183,12 +183,15 @@ def test_wrong_input_is_said_in_the_words_of_the_real_master(flow: Flow) -> None
 
 
 def test_a_dataset_of_fluid_is_read_and_says_what_is_not_served(flow: Flow) -> None:
-    """Its own sample lacks an Alluxio of ours; with one, the fields that are not served are named."""
+    """Its sample applies as it is, with its runtime and without; the fields that are not served are named."""
     (sample, runtime) = yaml.safe_load_all((SAMPLES / "fluid.yaml").read_text())
-    flow.kubectl("apply", "--filename=-", stdin=yaml.safe_dump_all([sample, runtime]))
-
+    flow.kubectl("apply", "--filename=-", stdin=yaml.safe_dump(sample))
     flow.until("mirror", "Accepted", "False", "RuntimeMissing", "spec.alluxio.masters", SECONDS)
+    flow.kubectl("apply", "--filename=-", stdin=yaml.safe_dump(runtime))
+    flow.until("mirror", "Accepted", "True", "UnservedFields", "spec.dataRestoreLocation.nodeName", SECONDS)
+
     sample["metadata"]["name"] = "mirrored"
+    del sample["spec"]["dataRestoreLocation"]
     sample["spec"] |= flow.spec("/mirror") | {"mounts": sample["spec"]["mounts"]}
     flow.kubectl("apply", "--filename=-", stdin=yaml.safe_dump(sample))
     found = flow.until("mirrored", "Accepted", "True", "UnservedFields", "spec.placement", SECONDS)
