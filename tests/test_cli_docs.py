@@ -31,6 +31,7 @@ _NO_REASONS = set(
         r"\w+",
         """
         AlluxioRuntime ConfigMap Dataset DataBackup PersistentVolumeClaim Secret Service StatefulSet Normal
+        InputsChanged
         Warning Conflict Reconcile Refresh Restore Verify Delete Executing Failed Bound Released Pending
         NotReady PartialReady PodScheduled Requested Schedule Waiting True False DatasetView Seen Made Observed
         RuntimeView CreateContainerConfigError CreateContainerError RunContainerError RegistryUnavailable

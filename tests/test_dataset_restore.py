@@ -425,6 +425,19 @@ def test_other_mounts_after_the_proof_are_loaded() -> None:
     assert life.condition(RESTORED).status == TRUE
 
 
+def test_what_is_mounted_already_is_mounted_anew_only_in_a_load_for_other_inputs() -> None:
+    """The other options may lead to other files; but of a restore the mounts hold what was restored."""
+    life = begun()
+    life.end(STAGE)
+    life.edit(managed(PATH), inputs="bbbb")
+    life.end(STAGE)
+    assert (life.status.run.reason, life.steps()[-1]) == ("InputsChanged", MOUNT)
+    assert "--remount" not in life.argv()
+    life.whole()
+    life.edit(managed(PATH), inputs="cccc")
+    assert (life.steps()[-1], "--remount" in life.argv()) == (MOUNT, True)
+
+
 def test_a_restored_dataset_is_refreshed_as_any_other() -> None:
     life = begun()
     life.whole()

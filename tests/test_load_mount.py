@@ -15,10 +15,12 @@ REPEATED = (
 )
 
 
-def test_the_job_reads_what_the_controller_writes() -> None:
-    command = MountStorages(("a:1", "b:2"), "/dataset", (MOUNT, WantedMount("/dataset", "s3://b/")))
+@pytest.mark.parametrize("remount", [False, True])
+def test_the_job_reads_what_the_controller_writes(remount: bool) -> None:
+    command = MountStorages(("a:1", "b:2"), "/dataset", (MOUNT, WantedMount("/dataset", "s3://b/")), remount)
     options = _parser().parse_args(command.argv())
     assert (tuple(options.master), options.path, tuple(options.mount)) == (command.masters, "/dataset", command.mounts)
+    assert options.remount is remount
 
 
 def test_no_value_of_a_secret_is_in_the_command() -> None:

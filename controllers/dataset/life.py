@@ -19,7 +19,7 @@ from controllers.api.dataset import (
 from controllers.api.times import rfc3339
 from controllers.dataset import check, refresh, restore
 from controllers.dataset.attempts import changed, current, given_up, of, phase_of, probe_at
-from controllers.dataset.seen import MOUNT, SIZE, STAGE, Observed
+from controllers.dataset.seen import INPUTS_CHANGED, MOUNT, SIZE, STAGE, Observed
 
 
 def begin(seen: Observed) -> DatasetStatus:
@@ -41,7 +41,7 @@ def why_new_run(seen: Observed) -> str:
     if not status.run.number:
         return "Created"
     if status.run.inputs != seen.inputs:
-        return "InputsChanged"
+        return INPUTS_CHANGED
     if restore.moved(seen):
         return "BackupChanged"
     return "MasterReset" if check.was_reset(seen) else ""

@@ -18,6 +18,7 @@ RETRY_ANNOTATION = "data.fluid.io/retry-requested-at"
 REFRESH_ANNOTATION = "data.fluid.io/refresh-requested-at"
 STAGE, MOUNT, LOAD, SIZE = "stage", "mount", "load", "size"
 NOT_POLLED = "NotPolled"
+INPUTS_CHANGED = "InputsChanged"  # why a run began
 
 
 class JobState(enum.Enum):

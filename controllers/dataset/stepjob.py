@@ -11,7 +11,7 @@ from controllers.api.runs import mounts_hash
 from controllers.api.spelling import encode
 from controllers.dataset import refresh, restore
 from controllers.dataset.attempts import of
-from controllers.dataset.seen import LOAD, MOUNT, SIZE, STAGE, Observed
+from controllers.dataset.seen import INPUTS_CHANGED, LOAD, MOUNT, SIZE, STAGE, Observed
 from controllers.jobs import Attached, Container, job_name, step_job
 from controllers.runtime import names
 
@@ -89,7 +89,10 @@ def _mount(seen: Observed, spec: DatasetSpec) -> tuple[list[str], tuple[Attached
         for secret, wanted in sorted(keys.items())
     )
     mounts = tuple(_wanted(spec, mount) for mount in spec.mounts)
-    return jc.MountStorages(seen.masters, encode(seen.path.encode()), mounts).argv(), attached
+    run = seen.status.run
+    # Other options may lead to other files. Of a restore, the mounts hold what was restored.
+    remount = run.reason == INPUTS_CHANGED and LOAD in run.plan and not refresh.under_way(seen.status)
+    return jc.MountStorages(seen.masters, encode(seen.path.encode()), mounts, remount).argv(), attached
 
 
 def _wanted(spec: DatasetSpec, mount: MountSpec) -> jc.WantedMount:

@@ -24,9 +24,10 @@ from fluidctl.load import dataset, methods, requests
 from fluidctl.load.channel import Client, Gone, Settings
 from fluidctl.load.errors import Halted, StepError
 from fluidctl.load.methods import Method, Request, Response
-from fluidctl.load.mounts import normal
+from fluidctl.load.mounts import driver_of, normal
 from fluidctl.load.process import address, on_signals, print_progress, report
 from fluidctl.load.session import Session
+from fluidctl.load.verify import Storage
 from fluidctl.load.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class Mounter:
         self._root, self._client, self._watch, self._secrets = dataset.parse_path(command.path), client, watch, secrets
         self._wanted = {dataset.parse_path(mount.path): mount for mount in command.mounts}
         self._hidden: set[str] = set()
+        self._remount = command.remount
 
     def run(self) -> Result:
         """Mount what is wanted and not there, parents first, and unmount what is there and not wanted."""
@@ -83,12 +85,19 @@ class Mounter:
     def _tidied(self) -> dict[bytes, str]:
         """Unmount what is not wanted, and first what lies in it, for Alluxio refuses the other way; return the rest."""
         has = self._table()
-        strange = [path for path, uri in has.items() if not self._is_wanted(path, uri)]
+        anew = self._remount and not self._is_compared()
+        strange = [path for path, uri in has.items() if anew or not self._is_wanted(path, uri)]
         for path in sorted(has, reverse=True):
             if any(_within(path, other) for other in strange):
                 self._ask(methods.UNMOUNT, requests.unmount(path))
                 del has[path]
         return has
+
+    def _is_compared(self) -> bool:
+        """Whether the load that follows looks into the storages again; else it is answered from memory."""
+        drivers = {path: driver_of(mount.uri) for path, mount in self._wanted.items()}
+        rule = Storage({b"/": "local"} | drivers).rule_for(self._root)
+        return rule.load != "listing" and self._client.has_sync()
 
     def _is_wanted(self, path: bytes, uri: str) -> bool:
         return path in self._wanted and normal(self._wanted[path].uri) == normal(uri)
@@ -213,7 +222,9 @@ def main(argv: Sequence[str]) -> int:
         options = _parser().parse_args(argv)
     except SystemExit as error:
         return int(error.code or 0)
-    command = MountStorages(tuple(options.master), options.path, tuple(options.mount), options.result_path)
+    command = MountStorages(
+        tuple(options.master), options.path, tuple(options.mount), options.remount, options.result_path
+    )
     watch = Watch(STEP, print_progress, time.monotonic, 900)
     on_signals(watch.terminate)
     result, code = run(command, Settings(command.masters), watch, options.secrets_path)
@@ -247,6 +258,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--master", action="append", required=True, metavar="HOST:PORT", type=address)
     parser.add_argument("--path", required=True, help="of the dataset, in Alluxio")
     parser.add_argument("--mount", action="append", default=[], type=_mount, metavar="JSON")
+    parser.add_argument("--remount", action="store_true", help="mount anew what the load would not compare")
     parser.add_argument("--secrets-path", default=Path(SECRETS_PATH), type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--result-path", default=RESULT_PATH)
     return parser

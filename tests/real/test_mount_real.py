@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,8 +55,8 @@ class Job:
         options = {name.replace("__", "."): value for name, value in options.items()}
         return WantedMount(path, uri, read_only, known | options, {KEY: "creds/key", SECRET: "creds/secret"})
 
-    def run(self, *mounts: WantedMount) -> tuple[Result, Exit]:
-        command = MountStorages((self.master.rpc_address,), "/dataset", mounts)
+    def run(self, *mounts: WantedMount, remount: bool = False) -> tuple[Result, Exit]:
+        command = MountStorages((self.master.rpc_address,), "/dataset", mounts, remount)
         watch = Watch("mount", self.shown.append, time.monotonic, 60)
         result, code = run(command, Settings(command.masters, connect_seconds=10), watch, self.secrets)
         assert HIDDEN not in result.to_json()
@@ -99,6 +100,26 @@ def test_several_mounts_and_again_and_others(job: Job) -> None:
     assert job.run(*second)[1] is Exit.COMPLETE
     assert job.table() == {"/dataset/a": ("s3://three/p", True), "/dataset/deep": ("s3://two/p", True)}
     assert job.paths() == {"/dataset/a/q", "/dataset/deep/q"}
+
+
+def test_with_other_options_a_storage_that_no_load_would_compare_is_mounted_anew(job: Job) -> None:
+    """The same URI at another address has other files. Over two kinds of storage a load is a listing from memory."""
+    with ObjectStore() as moved:
+        moved.fill("two", {"p/new": 1})
+        s3 = job.mount("/dataset/a", "s3://one/a")
+        before = WantedMount("/dataset/b", "oss://two/p", read_only=True, options=job.store.properties("oss"))
+        after = replace(before, options=moved.properties("oss"))
+        assert job.run(s3, before)[1] is Exit.COMPLETE
+        files = {"/dataset/a/x", "/dataset/a/sub/y"}
+        assert job.paths() == files | {"/dataset/b/q"}
+        assert job.run(s3, after)[1] is Exit.COMPLETE
+        assert job.paths() == files | {"/dataset/b/q"}, "from memory"
+        assert job.run(s3, after, remount=True)[1] is Exit.COMPLETE
+        assert job.paths() == files | {"/dataset/b/new"}
+        job.store.reset_counts()
+        assert job.run(s3, remount=True)[1] is Exit.COMPLETE
+        assert job.paths() == files
+        assert job.store.counts.lists == 1, "the master asks whether it is there: the load compares it"
 
 
 def test_mounts_in_mounts_that_are_read_only(job: Job) -> None:
