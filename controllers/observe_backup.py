@@ -254,6 +254,7 @@ def _made(obj: dict[str, Any]) -> Made:
         ended=epoch(status.completion_time),
         deleting="deletionTimestamp" in meta,
         message=status.message,
+        dataset=dataset_of(obj).name,
     )
 
 

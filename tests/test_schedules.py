@@ -254,6 +254,15 @@ def test_what_is_too_old_goes_but_the_newest_good_one_stays() -> None:
     assert pruned(*NIGHTS, now="2027-11-24 12:00", retention={"maxAge": "1d"}) == ["n23", "n22", "n21"]
 
 
+def test_the_backups_of_each_dataset_are_counted_by_themselves() -> None:
+    """The template may be edited to name another Dataset: the old one's last good backup stays."""
+    before = tuple(replace(night, dataset="before") for night in NIGHTS[:2])
+    after = tuple(replace(night, dataset="after") for night in NIGHTS[2:])
+    assert pruned(*before, *after, retention={"keepLast": 2}) == []
+    assert sorted(pruned(*before, *after, retention={"keepLast": 1})) == ["n21", "n23"]
+    assert sorted(pruned(*before, *after, now="2027-11-24 12:00", retention={"maxAge": "1d"})) == ["n21", "n23"]
+
+
 def test_the_next_one_to_be_too_old_is_waited_for() -> None:
     decision = decide(observed("2026-11-24 12:00", backups=NIGHTS, spec=spec(suspend=True, retention={"maxAge": "4d"})))
     assert decision.requeue_after == at("2026-11-25 03:01") - at("2026-11-24 12:00")

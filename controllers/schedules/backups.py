@@ -69,15 +69,20 @@ class Doomed:
 
 
 def doomed(seen: Observed, spec: ScheduledDataBackupSpec) -> Doomed:
-    """Return which backups go. Good ones alone are counted by retention, and the newest good one always stays."""
+    """Return which backups go. Good ones alone are counted by retention, those of each Dataset by themselves.
+
+    The newest good one of a Dataset always stays: also that of one which the template no longer names.
+    """
     living = sorted((b for b in seen.backups if not b.deleting), key=_newest_first)
-    good = [backup for backup in living if backup.good]
     bad = [backup for backup in living if backup.over and not backup.good]
-    age, kept = spec.retention.max_age_seconds, good[: spec.retention.keep_last or len(good)]
-    too_many = good[len(kept) :] + bad[spec.failed_backups_history_limit :]
-    ends = {backup.uid: (backup.ended or backup.created) + age for backup in kept[1:]} if age else {}
-    too_old = [backup for backup in kept if ends.get(backup.uid, seen.now + 1) <= seen.now]
-    gone = too_many + too_old
+    gone, ends = bad[spec.failed_backups_history_limit :], dict[str, float]()
+    age = spec.retention.max_age_seconds
+    for dataset in sorted({backup.dataset for backup in living}):
+        good = [backup for backup in living if backup.good and backup.dataset == dataset]
+        kept = good[: spec.retention.keep_last or len(good)]
+        ends |= {backup.uid: (backup.ended or backup.created) + age for backup in kept[1:]} if age else {}
+        too_old = [backup for backup in kept if ends.get(backup.uid, seen.now + 1) <= seen.now]
+        gone = good[len(kept) :] + gone + too_old
     next_at = min((at for at in ends.values() if at > seen.now), default=None)
     return Doomed(tuple(Delete(BACKUP_KIND, backup.name, backup.uid) for backup in gone), next_at)
 

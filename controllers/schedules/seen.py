@@ -18,6 +18,7 @@ class Made:
     ended: float | None = None
     deleting: bool = False
     message: str = ""
+    dataset: str = ""  # name of the Dataset that it is of
 
 
 @dataclass(frozen=True)
