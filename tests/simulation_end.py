@@ -257,12 +257,15 @@ def explain(steps: list[Step]) -> str:
 ONE_FAULT = ("crash before", "crash after", "no answer applied")
 
 
-def one_fault_each(life: Callable[[World], None]) -> Iterator[tuple[str, World]]:
-    """Live the life once undisturbed, then once for each write and fault; yield what went wrong, and the end."""
+def one_fault_each(life: Callable[[World], None], after: int = 0) -> Iterator[tuple[str, World]]:
+    """Live the life once undisturbed, then once for each fault and write but the first ``after``.
+
+    Yield what went wrong, and the end.
+    """
     calm = World()
     life(calm)
     yield "nothing", calm
-    for number in range(1, calm.attempts + 1):
+    for number in range(after + 1, calm.attempts + 1):
         for fault in ONE_FAULT:
             world = World()
             world.faults[number] = fault
