@@ -322,6 +322,19 @@ def test_a_master_that_does_not_start_from_the_backup_is_given_its_time_and_then
     assert "it ends with 255" in life.status.stage.last_error
 
 
+def test_who_waits_for_a_master_that_reads_a_backup_learns_since_when_and_where_to_look() -> None:
+    """A large one takes long, and nothing else can be done: it is never given up for that alone."""
+    life = begun()
+    life.stuck = RuntimeView(exists=True, reason="MasterStarting", message="pod runs and does not answer yet")
+    life.end(STAGE)
+    life.later(100_000.0)
+
+    message = life.condition(READY).message
+    assert life.steps() == [STAGE]
+    assert f"staged at {life.status.stage.completion_time}" in message
+    assert message.endswith(f"in the log of pod {life.seen.meta.name}-master-0")
+
+
 def test_a_master_that_cannot_be_placed_costs_no_attempt() -> None:
     """A person is told; the backup is not at fault."""
     life = begun()
@@ -422,7 +435,9 @@ def test_other_mounts_after_the_proof_are_loaded() -> None:
     life.whole()
 
     assert life.steps() == [STAGE, MOUNT, SIZE, MOUNT, LOAD, SIZE]
-    assert life.condition(RESTORED).status == TRUE
+    restored = life.condition(RESTORED)
+    assert restored.status == TRUE
+    assert restored.message.endswith("; run 2 (InputsChanged) is of the storage"), "its numbers are those of run 1"
 
 
 def test_what_is_mounted_already_is_mounted_anew_only_in_a_load_for_other_inputs() -> None:

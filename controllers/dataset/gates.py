@@ -7,12 +7,14 @@ from controllers.api.times import epoch
 from controllers.dataset import restore
 from controllers.dataset.seen import NOT_POLLED, STAGE, Observed
 from controllers.decision import Problem
+from controllers.runtime import names
 from controllers.runtime.view import CRASHED
 
 #: How long a Job waits for the first look at its master: a look takes 13 seconds at most, and usually no time.
 FIRST_LOOK_SECONDS = 20.0
 #: Whoever waits for another object is woken by it; this is for an event that was lost.
 AGAIN_SECONDS = 60.0
+STARTING = "MasterStarting"
 
 
 class Gate(NamedTuple):
@@ -63,7 +65,7 @@ def _own(seen: Observed, spec: DatasetSpec) -> Gate | None:
     if found.master_ready:
         if not restoring or found.started_from == wanted.checksum:
             return None
-        return Gate("MasterStarting", "waiting for the master that starts from the backup", AGAIN_SECONDS)
+        return Gate(STARTING, "waiting for the master that starts from the backup", AGAIN_SECONDS)
     text = found.message or "its pod is not ready"
     if restoring and found.reason == restore.JOURNAL_LOST:
         return Gate(found.reason, text, failed=True)
@@ -71,8 +73,11 @@ def _own(seen: Observed, spec: DatasetSpec) -> Gate | None:
         left = (epoch(seen.status.stage.completion_time) or seen.now) + spec.load.starting_deadline_seconds - seen.now
         text = f"the master does not start from the backup: {text}"
         return Gate(restore.NOT_STARTED if left <= 0 else found.reason, text, left, failed=left <= 0)
+    if restoring and found.reason == STARTING:
+        text += f"; the backup was staged at {seen.status.stage.completion_time}, and how far the master has read it "
+        text += f"is in the log of pod {names.master_service(seen.meta.name)}"
     return Gate(
-        found.reason or "MasterStarting",
+        found.reason or STARTING,
         f"waiting for the master of AlluxioRuntime {seen.meta.name}: {text}",
         AGAIN_SECONDS,
     )

@@ -243,6 +243,9 @@ def condition(status: DatasetStatus, reason: str, message: str) -> tuple[str, st
         text = (
             f"{found.files:,} files, {found.directories:,} directories, {found.bytes:,} bytes, as {found.source} says"
         )
+        if STAGE not in status.run.plan:  # a later run: its numbers are others
+            run = status.run
+            text = f"restored at {found.completion_time}: {text}; run {run.number} ({run.reason}) is of the storage"
         return TRUE, "Restored", text
     if under_way(status):
         return UNKNOWN, reason, message
