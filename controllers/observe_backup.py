@@ -18,12 +18,11 @@ from controllers.api.databackup import (
     DataBackupSpec,
     DataBackupStatus,
     PathError,
-    claim_path,
     parse_claim_path,
     parse_status,
     spec_problem,
 )
-from controllers.api.dataset import Phase, RestorePhase, SpecError, parse_spec
+from controllers.api.dataset import Phase, SpecError, parse_spec
 from controllers.api.dataset import parse_status as parse_dataset_status
 from controllers.api.job_commands import REMOVE
 from controllers.api.model import TEXT_LENGTH
@@ -33,6 +32,7 @@ from controllers.api.times import epoch
 from controllers.backup.reasons import OWN_OBSTACLES
 from controllers.backup.report import VERIFIED
 from controllers.backup.seen import FINAL, VERIFY_ANNOTATION, ClaimView, DatasetView, Meta, Observed, Place
+from controllers.backup.users import users
 from controllers.config import ControllerConfig
 from controllers.dataset.refresh import REFRESH
 from controllers.dataset.seen import JobState, JobView
@@ -52,8 +52,6 @@ from controllers.turns import is_ours
 
 #: A container that has not begun so many seconds after its Job was released: ask the events why.
 QUIET_SECONDS = 5.0
-#: How far a restore is while it may still read its backup.
-READING = (RestorePhase.STAGING, RestorePhase.STARTING, RestorePhase.VERIFYING)
 
 
 class BackupObserver:
@@ -103,7 +101,7 @@ class BackupObserver:
             others=tuple(self._others(obj)) if begins else (),
             jobs=tuple(self._explained(meta.namespace, job) for job in jobs),
             running_pods=tuple(pod["metadata"]["name"] for pod in pods if runs(pod) and _writes(pod)),
-            users=tuple(self._users(meta, status)) if meta.deleting else (),
+            users=tuple(users(self._stores.datasets.items(), meta, status)) if meta.deleting else (),
             line=self._line(f"{meta.namespace}/{suspended}") if suspended else "",
             problem=problem,
         )
@@ -136,17 +134,6 @@ class BackupObserver:
             able = why is None or why.reason not in OWN_OBSTACLES
             created = epoch(meta.get("creationTimestamp")) or 0.0
             yield Place(meta["name"], created, started=bool(status.take.attempt), able=able)
-
-    def _users(self, meta: Meta, status: DataBackupStatus) -> Iterator[str]:
-        """Yield the Datasets that may read the backup now, by its name or by its path."""
-        path = claim_path(status.location) if status.location else ""
-        for obj in self._stores.datasets.items():
-            if obj["metadata"].get("namespace") != meta.namespace or not (obj.get("status") or {}).get("restore"):
-                continue
-            restore = parse_dataset_status(obj).restore
-            named = ((obj.get("spec") or {}).get("dataRestoreLocation") or {}).get("backupName") == meta.name
-            if restore.phase in READING and (named or (path and restore.source == path)):
-                yield obj["metadata"]["name"]
 
     def _explained(self, namespace: str, job: JobView) -> JobView:
         """Add why no container runs, where only events say so: of the Job without a pod, of the pod for a volume."""

@@ -59,7 +59,8 @@ def deleting(seen: Observed) -> Step:
     if status.phase is BackupPhase.COMPLETE and not delete:
         return Step(status, "", "", over=True)
     if seen.users:
-        text = f"datasets {', '.join(seen.users[:5])} restore from it now; its files go when they have read them"
+        names = ", ".join(seen.users[:5])
+        text = f"datasets {names} restore from it; its files go when they have read them or name it no longer"
         return Step(status, reasons.BACKUP_IN_USE, text, requeue_after=LOOK_AGAIN)
     return _remove(seen, status, reasons.REMOVING_FILES, partial_only=not delete or _is_anothers(status))
 

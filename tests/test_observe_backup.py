@@ -1,0 +1,55 @@
+"""Which Datasets keep the files of a backup that is being deleted."""
+
+from typing import Any
+
+import pytest
+
+from controllers.config import ControllerConfig
+from controllers.observe_backup import BackupObserver
+from controllers.stores import Stores
+from tests.backup_kit import META, NOW, place
+
+WHERE = f"pvc://{place().pvc_name}/{place().path}"
+BY_NAME, BY_PATH = {"backupName": META.name}, {"path": f"{WHERE}/"}
+
+
+def users(phase: str = "Complete", namespace: str = "default", **dataset: Any) -> tuple[str, ...]:
+    """Return who uses the backup, where there is a Dataset of that spec, status and metadata."""
+    stores = Stores.of(())
+    meta = {"namespace": namespace, "name": "copy", "uid": "u", "resourceVersion": "1", **dataset.pop("metadata", {})}
+    stores.datasets.upsert({"kind": "Dataset", "metadata": meta, **dataset})
+    none: Any = None
+    observer = BackupObserver(stores, none, ControllerConfig(), now=lambda: NOW, line=lambda _: "")
+    about = {"namespace": "default", "name": META.name, "uid": META.uid, "deletionTimestamp": "2026-11-24T00:00:00Z"}
+    status = {"phase": phase, "location": {"pvcName": place().pvc_name, "path": place().path}}
+    backup = {"kind": "DataBackup", "metadata": about, "spec": {"dataset": {"name": "imagenet"}}, "status": status}
+    return observer.seen(backup, None).users
+
+
+@pytest.mark.parametrize("wanted", [BY_NAME, BY_PATH], ids=["by name", "by path"])
+@pytest.mark.parametrize("restore", [None, "Staging", "Starting", "Verifying", "Failed"])
+def test_who_has_not_read_it_yet_keeps_it(wanted: dict[str, str], restore: str | None) -> None:
+    """A restore that was not looked at yet, that is under way, or that failed and is tried again every hour."""
+    status = {"restore": {"phase": restore}, "run": {"number": 1}} if restore else {}
+    assert users(spec={"dataRestoreLocation": wanted}, status=status) == ("copy",)
+
+
+@pytest.mark.parametrize("restore", ["Restored", "Abandoned", None])
+def test_who_needs_it_no_more_does_not(restore: str | None) -> None:
+    status = {"restore": {"phase": restore} if restore else {}, "run": {"number": 1}}
+    assert users(spec={"dataRestoreLocation": BY_NAME}, status=status) == ()
+
+
+def test_who_reads_now_what_its_spec_named_before_keeps_it() -> None:
+    assert users(spec={}, status={"restore": {"phase": "Staging", "source": WHERE}}) == ("copy",)
+    assert users(spec={}, status={"restore": {"phase": "Staging", "source": f"{WHERE}x"}}) == ()
+
+
+def test_nobody_waits_for_a_dataset_that_goes_or_for_another_or_for_a_backup_that_is_none() -> None:
+    spec = {"dataRestoreLocation": BY_NAME}
+    assert users(spec=spec, metadata={"deletionTimestamp": "2026-11-24T00:00:00Z"}) == ()
+    assert users(spec=spec, namespace="other") == ()
+    assert users(spec={"dataRestoreLocation": {"path": "pvc://backups/x"}}) == ()
+    assert users(spec={"dataRestoreLocation": {"path": "../x"}}) == ()
+    assert users(spec={"mounts": []}) == ()
+    assert users("Failed", spec=spec) == ()
