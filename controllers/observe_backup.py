@@ -236,7 +236,8 @@ def _made(obj: dict[str, Any]) -> Made:
         name=meta["name"],
         uid=meta["uid"],
         created=epoch(meta.get("creationTimestamp")) or 0.0,
-        over=status.phase in FINAL,
+        # To stop one that has failed may take long, as on a node that is lost: no slot waits for it.
+        over=status.phase in FINAL or bool(status.failure_reason),
         good=status.phase is BackupPhase.COMPLETE and not (verified and verified.status == FALSE),
         ended=epoch(status.completion_time),
         deleting="deletionTimestamp" in meta,

@@ -389,6 +389,16 @@ def test_what_the_api_server_refuses_is_said_and_tried_again() -> None:
     assert created(decision)
 
 
+def test_a_job_that_the_api_server_refuses_does_not_hold_up_the_others_for_ever() -> None:
+    refused = Problem("Forbidden", "quota")
+    status = status_of(decide(observed(problem=refused)))
+    early = status_of(decide(observed(status=status, problem=refused, now=NOW + 599)))
+    assert early.failure_reason == ""
+    late = status_of(decide(observed(status=early, problem=refused, now=NOW + 600)))
+    assert late.failure_reason == "DeadlineExceeded"
+    assert "quota" in late.message
+
+
 # --- nothing of a failed backup stays ---------------------------------------------------------------------------------
 
 

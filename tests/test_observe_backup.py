@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from controllers.config import ControllerConfig
-from controllers.observe_backup import BackupObserver
+from controllers.jobs import SCHEDULE_UID
+from controllers.observe_backup import BackupObserver, ScheduleObserver
 from controllers.stores import Stores
 from tests.backup_kit import META, NOW, place
 
@@ -53,3 +54,18 @@ def test_nobody_waits_for_a_dataset_that_goes_or_for_another_or_for_a_backup_tha
     assert users(spec={"dataRestoreLocation": {"path": "../x"}}) == ()
     assert users(spec={"mounts": []}) == ()
     assert users("Failed", spec=spec) == ()
+
+
+@pytest.mark.parametrize(("failure", "over"), [("", False), ("DeadlineExceeded", True)])
+def test_a_backup_that_failed_and_is_being_stopped_holds_up_no_slot(failure: str, over: bool) -> None:
+    """Its pod may be on a node that is lost, and end never."""
+    stores = Stores.of(())
+    about = {"namespace": "default", "name": "nightly-20261124030000", "uid": "b", "resourceVersion": "1"}
+    about |= {"labels": {SCHEDULE_UID: "s"}}
+    status = {"phase": "Executing", "failureReason": failure}
+    stores.backups.upsert(
+        {"kind": "DataBackup", "metadata": about, "spec": {"dataset": {"name": "a"}}, "status": status}
+    )
+    schedule = {"kind": "ScheduledDataBackup", "metadata": {"namespace": "default", "name": "nightly", "uid": "s"}}
+    (made,) = ScheduleObserver(stores, now=lambda: NOW).seen(schedule, None).backups
+    assert made.over is over

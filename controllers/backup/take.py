@@ -60,7 +60,11 @@ def _overdue(
     if deadline is not None and seen.now >= deadline and not (job and job.started and not status.start_time):
         name = "activeDeadlineSeconds" if status.start_time else "startingDeadlineSeconds"
         return reasons.DEADLINE_EXCEEDED, f"spec.{name} is over: {status.message or 'it could not start'}"
-    end = work.not_started(job, seen.now, spec.running_deadline_seconds) if job else None
+    begun, seconds = status.take.start_time, spec.running_deadline_seconds
+    if seen.problem and job is None and not status.start_time and begun and seen.now >= past(begun, seen.now) + seconds:
+        text = f"its Job could not be created within spec.runningDeadlineSeconds ({seconds:.0f} s)"
+        return reasons.DEADLINE_EXCEEDED, f"{text}: {seen.problem.message}"
+    end = work.not_started(job, seen.now, seconds) if job else None
     return (end.reason, end.message) if end else None
 
 

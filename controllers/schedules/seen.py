@@ -13,7 +13,7 @@ class Made:
     name: str
     uid: str
     created: float
-    over: bool = False  # complete or failed
+    over: bool = False  # complete, failed, or failed and being stopped
     good: bool = False  # complete, and not found corrupt since
     ended: float | None = None
     deleting: bool = False
