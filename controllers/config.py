@@ -51,6 +51,7 @@ class ControllerConfig:
     job_memory: str = "256Mi"
     allowed_masters: tuple[str, ...] = ()  # host suffixes and CIDRs; empty: any
     allow_local_ufs: bool = False
+    backup_directories: tuple[str, ...] = ()  # of existing masters, where Datasets may let them write; empty: nowhere
     volume: VolumeProfile = field(default_factory=VolumeProfile)
     leader_elect: bool = True
     lease_name: str = "fluidctl"

@@ -21,6 +21,7 @@ from controllers.backup import FINALIZER, Observed, decide, queue
 from controllers.backup.report import COMPLETE, EXECUTING, FAILED, VERIFIED
 from controllers.backup.seen import ClaimView, DatasetView, Place
 from controllers.backup.windup import REMOVAL_SECONDS
+from controllers.config import ControllerConfig
 from controllers.dataset.seen import JobState
 from controllers.decision import CreateJob, Decision, Delete, Problem
 from controllers.jobs import MASTERS, PATH
@@ -109,10 +110,18 @@ def test_the_job_asks_the_agent_of_a_managed_alluxio_and_is_held_beside_no_load_
 
 
 def test_an_existing_alluxio_writes_into_the_directory_that_it_shares() -> None:
-    dataset = replace(READY, agent="", agent_secret="", shared_directory="/backups")
-    words = command(created(decide(observed(dataset=dataset)))[0])
-    assert "--shared-directory=/backups" in words
+    dataset = replace(READY, agent="", agent_secret="", shared_directory="/backups/")
+    allowed = ControllerConfig(backup_directories=("/srv", "/backups"))
+    words = command(created(decide(observed(dataset=dataset, config=allowed)))[0])
+    assert "--shared-directory=/backups/" in words
     assert not [word for word in words if word.startswith("--agent")]
+
+
+@pytest.mark.parametrize("directory", ["/etc", "/backups2", "/backups/../etc", "/"])
+def test_no_tenant_lets_a_shared_master_write_where_the_administrator_does_not(directory: str) -> None:
+    dataset = replace(READY, agent="", agent_secret="", shared_directory=directory)
+    status = status_of(decide(observed(dataset=dataset, config=ControllerConfig(backup_directories=("/backups",)))))
+    assert (status.phase, status.failure_reason) == (BackupPhase.FAILED, "BackupDirectoryNotAllowed")
 
 
 def test_the_pods_run_as_who_is_asked_for() -> None:
@@ -167,6 +176,7 @@ REFUSED = {
     "CrossNamespace": {"spec": spec(dataset={"name": "imagenet", "namespace": "other"})},
     "PathInvalid": {"spec": spec(backupStorageLocationSpec={"mountPath": "pvc://a/./b"})},
     "BackupDirectoryMissing": {"dataset": replace(READY, agent="", unshared=True)},
+    "BackupDirectoryNotAllowed": {"dataset": replace(READY, agent="", shared_directory="/backups")},
     "InvalidSpec": {"spec": None, "spec_error": "spec.backoffLimit: too much"},
 }
 

@@ -1,6 +1,7 @@
 """May a backup begin? What is refused for good, and what is waited for; the first obstacle is the one that is said."""
 
 from controllers.api.databackup import DataBackupSpec, PathError
+from controllers.api.model import normal_path
 from controllers.backup import jobs, queue, reasons
 from controllers.backup.seen import Observed, Place
 
@@ -25,7 +26,19 @@ def refused(seen: Observed, spec: DataBackupSpec) -> Why | None:
             f"the Alluxio of dataset {spec.dataset.name} is not ours: mount the claim into its masters and name that "
             "directory in spec.alluxio.backupDirectory of the Dataset, then create another DataBackup"
         )
+    if seen.dataset.shared_directory and not _allowed(seen):
+        # A master writes as its own user wherever it is told to, and a backup holds the metadata of all its datasets.
+        return reasons.BACKUP_DIRECTORY_NOT_ALLOWED, (
+            f"{seen.dataset.shared_directory} is not among --backup-directories: ask the administrator to add it, then "
+            "create another DataBackup"
+        )
     return None
+
+
+def _allowed(seen: Observed) -> bool:
+    wanted = normal_path(seen.dataset.shared_directory)
+    roots = [normal_path(each) for each in seen.config.backup_directories]
+    return ".." not in wanted.split("/") and any(wanted == root or wanted.startswith(f"{root}/") for root in roots)
 
 
 def waiting(seen: Observed, spec: DataBackupSpec) -> tuple[Why, float | None] | None:

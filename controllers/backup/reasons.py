@@ -7,6 +7,7 @@ INVALID_SPEC = "InvalidSpec"
 CROSS_NAMESPACE = "CrossNamespace"
 PATH_INVALID = "PathInvalid"
 BACKUP_DIRECTORY_MISSING = "BackupDirectoryMissing"
+BACKUP_DIRECTORY_NOT_ALLOWED = "BackupDirectoryNotAllowed"
 
 # --- waited for, until startingDeadlineSeconds where that is set -----------------------------------------------------
 DATASET_NOT_FOUND = "DatasetNotFound"  # of one that is under way: a failure

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from controllers.api.job_commands import METADATA
 from controllers.api.result import Exit
-from fluidctl.backup.errors import BackupError
-from fluidctl.backup.master import failure, write_backup
+from fluidctl.backup.errors import BackupError, refused
+from fluidctl.backup.master import write_backup
 from fluidctl.backup.take import Written
 from fluidctl.backup.verify import teller
 from fluidctl.backup.volume import Directory, Strange, seal
@@ -142,8 +142,12 @@ class FromSharedDirectory:
             with partial.read(name) as theirs:
                 self._take_over(theirs, name, partial)
         except (FileNotFoundError, Strange) as error:
-            place = f"{name} is not in {self._directory} of the claim"
-            raise failure(f"{place}: backupDirectory must be where the masters have its root mounted") from error
+            # For good: each attempt would leave a whole backup where nobody removes it.
+            text = f"the masters wrote {self._directory}/{name}, which is not in the claim: remove it there, and set"
+            raise refused(
+                "BackupDirectoryWrong",
+                f"{text} backupDirectory to where the masters have the root of the claim mounted.",
+            ) from error
         for other in partial.names():  # "<name>.complete", and what is not ours
             if other != METADATA:
                 partial.remove(other)

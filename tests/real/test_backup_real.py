@@ -180,7 +180,7 @@ def test_through_a_shared_directory_it_is_the_same(place: Place, storage: Path) 
     place.job(DeleteBackup(DIRECTORY))
 
     code, result = place.job(place.command(shared=str(place.staging)))
-    assert (code, result.reason) == (Exit.BACKUP_FAILED, "BackupFailed")
+    assert (code, result.reason) == (Exit.BACKUP_REFUSED, "BackupDirectoryWrong")
     assert "backupDirectory" in result.message
     assert {each for each in place.files() if each.startswith("claim")} == set()
 
