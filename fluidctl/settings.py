@@ -32,7 +32,7 @@ _HELP = {
     "job_cpu": "CPU request of a Job.",
     "job_memory": "Memory request and limit of a Job.",
     "allowed_masters": "Hosts that Datasets may name as masters: suffixes and CIDRs, comma-separated. Default: any.",
-    "backup_directories": "Directories that Datasets may name in alluxio.backupDirectory, comma-separated. Default: none.",
+    "backup_directories": "Directories that a backupDirectory may be in, comma-separated. Default: none.",
     "allow_local_ufs": "Allow mounts of local paths: every tenant could then read the masters' disks.",
     "volume": "YAML file with driver, attributes and mountOptions of the volumes. Default: Alluxio's CSI driver.",
     "leader_elect": "Take part in leader election. Without it there must be one controller only.",
