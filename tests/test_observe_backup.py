@@ -69,3 +69,21 @@ def test_a_backup_that_failed_and_is_being_stopped_holds_up_no_slot(failure: str
     schedule = {"kind": "ScheduledDataBackup", "metadata": {"namespace": "default", "name": "nightly", "uid": "s"}}
     (made,) = ScheduleObserver(stores, now=lambda: NOW).seen(schedule, None).backups
     assert made.over is over
+
+
+@pytest.mark.parametrize(("failure", "ahead"), [("", 1), ("DeadlineExceeded", 0)])
+def test_a_backup_that_failed_and_is_being_stopped_holds_up_no_other(failure: str, ahead: int) -> None:
+    """Its volume cannot be mounted, say, so its files are not removed for a long time."""
+    stores = Stores.of(())
+    first = {"namespace": "default", "name": "first", "uid": "f", "resourceVersion": "1"}
+    about = {"kind": "DataBackup", "spec": {"dataset": {"name": "imagenet"}}}
+    stores.backups.upsert({**about, "metadata": first, "status": {"phase": "Executing", "failureReason": failure}})
+    conditions = [{"type": "Ready", "status": "True", "reason": "Ready"}]
+    ready = {"phase": "Ready", "observedGeneration": 1, "conditions": conditions}
+    known = {"namespace": "default", "name": "imagenet", "uid": "d", "resourceVersion": "1", "generation": 1}
+    spec = {"mounts": [{"mountPoint": "s3://bucket/a", "path": "/"}]}
+    stores.datasets.upsert({"kind": "Dataset", "metadata": known, "spec": spec, "status": ready})
+    none: Any = None
+    observer = BackupObserver(stores, none, ControllerConfig(), now=lambda: NOW, line=lambda _: "")
+    second = {**about, "metadata": {"namespace": "default", "name": "second", "uid": "s"}}
+    assert len(observer.seen(second, None).others) == ahead
