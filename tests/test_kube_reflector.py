@@ -85,6 +85,7 @@ class Running:
             rng=random.Random(1),
         )
         self.thread = threading.Thread(target=self.reflector.run, args=(self.stop,))
+        self.others = set(threading.enumerate())
 
     def _on_change(self, change: Change) -> None:
         stored = self.store.get(*key_of(change.obj))
@@ -106,6 +107,14 @@ class Running:
         ended = self.clock.ended
         while self.clock.ended == ended:
             self.clock.advance(0.2)
+
+
+def wait_for_the_end_of_its_thread(others: set[threading.Thread]) -> None:
+    """Others: the threads that were there before, such as those of earlier tests whose servers hang."""
+    for thread in set(threading.enumerate()) - others:
+        if thread.name == f"reflector-{JOBS}":
+            thread.join(10)
+            assert not thread.is_alive(), "the thread that reads was left behind"
 
 
 @contextlib.contextmanager
@@ -317,39 +326,35 @@ def test_it_stops_within_a_second_whatever_it_is_doing(
         r.thread.join(10)
         assert time.monotonic() - begin < 3.0  # a busy machine; what does not stop takes ten seconds or more
         if script.hang not in answers:
-            wait_for_the_end_of_its_thread()
-
-
-def wait_for_the_end_of_its_thread() -> None:
-    for thread in threading.enumerate():
-        if thread.name == f"reflector-{JOBS}":
-            thread.join(10)
-            assert not thread.is_alive(), "the thread that reads was left behind"
+            wait_for_the_end_of_its_thread(r.others)
 
 
 def test_a_watch_that_opens_after_stop_is_not_read(cluster: Cluster, server: ScriptedServer) -> None:
-    with running(cluster) as r:
+    begun: queue.Queue[Running] = queue.Queue()
 
-        def late(exchange: script.Exchange) -> None:
-            r.stop.set()
-            r.thread.join(10)
-            stream(end="hang")(exchange)
-
-        server.answer = lambda seen: late if seen.is_watch else listing(7)
+    def late(exchange: script.Exchange) -> None:
+        r = begun.get(timeout=10)
+        r.stop.set()
         r.thread.join(10)
-        wait_for_the_end_of_its_thread()
+        stream(end="hang")(exchange)
+
+    server.script = [listing(7), late]
+    with running(cluster) as r:
+        begun.put(r)
+        r.thread.join(10)
+        wait_for_the_end_of_its_thread(r.others)
 
 
 def test_after_stop_no_handler_is_called(cluster: Cluster, server: ScriptedServer) -> None:
     server.script = [listing(7, job("a", 3), job("b", 4))]
-    told, stop = [], threading.Event()
+    told, stop, others = [], threading.Event(), set(threading.enumerate())
 
     def on_change(change: Change) -> None:
         told.append(change)
         stop.set()
 
     Reflector(cluster, JOBS, Store(), on_change, clock=FakeClock(), rng=random.Random(1)).run(stop)
-    wait_for_the_end_of_its_thread()
+    wait_for_the_end_of_its_thread(others)
     assert len(told) == 1
 
 
