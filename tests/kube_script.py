@@ -12,7 +12,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import yaml
 
-_PATIENCE = 20.0
+PATIENCE = 40.0  # real seconds after which a test gives up; what hangs does so for longer
+_HANGS = 120.0
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Exchange:
         self.handler.wfile.flush()
 
     def hang(self) -> None:
-        self.closing.wait(_PATIENCE)
+        self.closing.wait(_HANGS)
         self.cut()
 
     def cut(self) -> None:
@@ -95,7 +96,7 @@ def stream(*parts: dict[str, Any] | bytes | threading.Event, end: str = "eof") -
         exchange.head(200, {"Transfer-Encoding": "chunked", "Content-Type": "application/json"})
         for part in parts:
             if isinstance(part, threading.Event):
-                part.wait(_PATIENCE)
+                part.wait(_HANGS)
                 continue
             data = part if isinstance(part, bytes) else json.dumps(part).encode() + b"\n"
             exchange.write(b"%x\r\n%b\r\n" % (len(data), data))
@@ -134,7 +135,9 @@ class ScriptedServer:
     def wait_for_requests(self, count: int) -> Seen:
         """Return request number ``count``, once it is there."""
         with self.changed:
-            assert self.changed.wait_for(lambda: len(self.seen) >= count, 10), f"only {len(self.seen)} requests came"
+            assert self.changed.wait_for(lambda: len(self.seen) >= count, PATIENCE), (
+                f"only {len(self.seen)} requests came"
+            )
             return self.seen[count - 1]
 
 

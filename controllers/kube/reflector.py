@@ -105,7 +105,7 @@ class Reflector:
         thread = threading.Thread(target=self._work, args=(stop,), name=f"reflector-{self._resource}", daemon=True)
         thread.start()
         while not stop.wait(_POLL):
-            if not thread.is_alive():
+            if not thread.is_alive() and not stop.is_set():  # in this order: stop may be set after the wait
                 raise RuntimeError(f"the reflector of {self._resource} died; its traceback is in the log")
         with self._pausing:
             self._pausing.notify_all()
