@@ -1,21 +1,24 @@
 """Tells the pollers whom to follow for each Dataset, and the metrics what became of an object of any kind.
 
-Followed are its masters always, its pod's log while a Job runs.
+Followed are the masters of a Dataset always, the log of a pod while a Job runs.
 
 Called at every pass; both pollers take the same registration again without effect.
 """
+
+from collections.abc import Sequence
 
 from controllers.api.databackup import DataBackupStatus
 from controllers.api.dataset import DatasetStatus
 from controllers.api.model import Model
 from controllers.api.times import epoch
 from controllers.backup_metrics import BackupMetrics
-from controllers.dataset import JobState, Observed
+from controllers.dataset import JobState, JobView, Observed
 from controllers.dataset_metrics import RESTORE_ENDS, STEPS, DatasetMetrics
 from controllers.decision import Key
 from controllers.kube.resources import DATASETS
+from controllers.master_snapshot import ClusterAddress
 from controllers.masters import MasterPoller
-from controllers.progress import ProgressReader
+from controllers.progress import ProgressReader, Sample
 
 
 class Pollers:
@@ -37,18 +40,23 @@ class Pollers:
             self._masters.unregister(key)
         else:
             self._masters.register(key, address)
-        running = next((job for job in seen.jobs if job.state is JobState.RUNNING and job.pod), None)
+        self.progress(key, seen.jobs, address)
+
+    def progress(self, key: Key, jobs: Sequence[JobView], address: ClusterAddress | None = None) -> Sample | None:
+        """Have the log of the Job that runs read, if one does; return what was read of it."""
+        running = next((job for job in jobs if job.state is JobState.RUNNING and job.pod), None)
         if running is None:
-            self._progress.unregister((key.namespace, key.name))
+            self._progress.unregister(key)
         else:
-            self._progress.register((key.namespace, key.name), running.pod, address)
+            self._progress.register(key, running.pod, address)
+        return self._progress.sample(key)
 
     def forget(self, key: Key) -> None:
         """Drop everything of an object that is gone, its series too."""
+        self._progress.unregister(key)
         if key.kind != DATASETS.kind:
             return
         self._masters.unregister(key)
-        self._progress.unregister((key.namespace, key.name))
         self._metrics.gone(key.namespace, key.name)
 
     def decided(self, key: Key, old: Model, new: Model) -> None:

@@ -112,7 +112,7 @@ class Controller:
         )
         self._progress = ProgressReader(
             lambda namespace, pod: self._cluster.pod_log(namespace, pod, tail_lines=5, limit_bytes=16_384),
-            lambda name: self._enqueue(Key("Dataset", *name)),
+            self._enqueue,
             total_paths=self._total_paths,
             interval=config.progress_seconds,
         )
@@ -244,7 +244,7 @@ class Controller:
         )
         return Reconciler(
             self._stores,
-            self._handlers(observer),
+            self._handlers(observer, follower),
             Applier(self._cluster, self._stores, self._may_write),
             now=self._clock.now,
             follower=follower,
@@ -255,12 +255,19 @@ class Controller:
             selected=bool(self._config.selector),
         )
 
-    def _handlers(self, observer: Observer) -> tuple[Handler, ...]:
+    def _handlers(self, observer: Observer, follower: Pollers) -> tuple[Handler, ...]:
         stores, config, now = self._stores, self._config, self._clock.now
         return (
             observer,
             RuntimeHandler(stores, self._cluster, config, now=now, token=lambda: secrets.token_hex(32)),
-            BackupObserver(stores, self._cluster, config, now=now, line=lambda job: self._reconciler.line(job)),
+            BackupObserver(
+                stores,
+                self._cluster,
+                config,
+                now=now,
+                line=lambda job: self._reconciler.line(job),
+                progress=follower.progress,
+            ),
             ScheduleObserver(stores, now=now),
         )
 

@@ -71,7 +71,7 @@ class Observer:
         *,
         now: Callable[[], float],
         snapshot: Callable[[ClusterAddress], MasterSnapshot | None],
-        progress: Callable[[tuple[str, str]], Sample | None],
+        progress: Callable[[Key], Sample | None],
         line: Callable[[str], str],
         follow: Callable[[Key, Observed], None],
     ) -> None:
@@ -100,7 +100,7 @@ class Observer:
         address = cluster_address(spec, meta.namespace if self._cluster.in_cluster else "")
         if spec is not None and spec.alluxio is None:  # asked at once when it serves, not when a back-off has passed
             address = _own_address(meta) if runtime.master_ready else None
-        sample = self._progress((meta.namespace, meta.name))
+        sample = self._progress(key_of(obj))
         return Observed(
             now=self._now(),
             meta=meta,

@@ -4,7 +4,7 @@ The claim of somebody else's is not watched: it is looked up while the backup wa
 is in its events, or in those of its Job: they are looked up while somebody waits for it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -35,19 +35,20 @@ from controllers.backup.seen import FINAL, VERIFY_ANNOTATION, ClaimView, Dataset
 from controllers.backup.users import users
 from controllers.config import ControllerConfig
 from controllers.dataset.refresh import REFRESH
-from controllers.dataset.seen import JobState, JobView
-from controllers.decision import Decision, Problem
+from controllers.dataset.seen import JobState, JobView, ProgressSample
+from controllers.decision import Decision, Key, Problem
 from controllers.jobs import STEP
 from controllers.jobview import job_view, pods_of, runs
 from controllers.kube.client import Cluster
 from controllers.kube.errors import KubeError, NotFound
 from controllers.kube.resources import DATABACKUPS, EVENTS, PERSISTENTVOLUMECLAIMS, SCHEDULEDDATABACKUPS
 from controllers.kube.store import Store
+from controllers.progress import Sample
 from controllers.runtime import names
 from controllers.schedules import Made
 from controllers.schedules import Observed as SeenSchedule
 from controllers.schedules.backups import made_by
-from controllers.stores import Stores, dataset_of
+from controllers.stores import Stores, dataset_of, key_of
 from controllers.turns import is_ours
 
 #: A container that has not begun so many seconds after its Job was released: ask the events why.
@@ -55,7 +56,9 @@ QUIET_SECONDS = 5.0
 
 
 class BackupObserver:
-    """The handler of DataBackups. ``line`` says why a suspended Job ("namespace/name") has no turn yet."""
+    """The handler of DataBackups. ``line`` says why a suspended Job ("namespace/name") has no turn yet, ``progress``
+    how far the one that runs is.
+    """
 
     resource, logged = DATABACKUPS, (RECONCILING, VERIFIED)
 
@@ -67,8 +70,10 @@ class BackupObserver:
         *,
         now: Callable[[], float],
         line: Callable[[str], str],
+        progress: Callable[[Key, Sequence[JobView]], Sample | None],
     ) -> None:
         self._stores, self._cluster, self._config, self._now, self._line = stores, cluster, config, now, line
+        self._progress = progress
 
     @property
     def store(self) -> Store:
@@ -88,6 +93,7 @@ class BackupObserver:
         pods = _own(self._stores.pods, meta)
         jobs = [job_view(job, pods_of(job, pods)) for job in _own(self._stores.jobs, meta) if is_ours(job)]
         suspended = next((job.name for job in jobs if job.state is JobState.SUSPENDED), "")
+        sample = self._progress(key_of(obj), jobs)
         begins = not meta.deleting and status.phase not in FINAL and not status.take.attempt and dataset.ready
         return Observed(
             now=self._now(),
@@ -103,6 +109,7 @@ class BackupObserver:
             running_pods=tuple(pod["metadata"]["name"] for pod in pods if runs(pod) and _writes(pod)),
             users=tuple(users(self._stores.datasets.items(), meta, status)) if meta.deleting else (),
             line=self._line(f"{meta.namespace}/{suspended}") if suspended else "",
+            progress=ProgressSample(*sample) if sample else None,
             problem=problem,
         )
 

@@ -2,9 +2,9 @@
 
 reader = ProgressReader(cluster.pod_log, on_change=queue.add, total_paths=…)
 reader.start()
-reader.register(("ns", "name"), pod="name-1-load-1-1-abcde", cluster=cluster)   # at every reconcile while a pod runs
-reader.sample(("ns", "name"))                                                   # None until a line was read
-reader.unregister(("ns", "name"))
+reader.register(key, pod="name-1-load-1-1-abcde", cluster=cluster)   # at every reconcile while a pod runs
+reader.sample(key)                                                   # None until a line was read
+reader.unregister(key)
 """
 
 import logging
@@ -16,12 +16,12 @@ from typing import NamedTuple
 
 from controllers.api.model import INT64_MAX
 from controllers.api.result import Progress
+from controllers.decision import Key
 from controllers.kube.errors import Forbidden, KubeError
 from controllers.master_snapshot import ClusterAddress
 from controllers.rounds import Rounds
 from workqueue.clock import Clock, SystemClock
 
-Key = tuple[str, str]  # namespace and name of the Dataset
 #: A difference below the threshold is told after so long.
 SETTLE_SECONDS = 30.0
 #: The right to read logs may be given later: it is tried again after so long.
@@ -78,15 +78,15 @@ class ProgressReader:
         self.start, self.stop, self.dead_thread = self._rounds.start, self._rounds.stop, self._rounds.dead_thread
 
     def register(self, key: Key, pod: str, cluster: ClusterAddress | None = None) -> None:
-        """Follow this pod for the Dataset; no-op where it is followed already, another pod begins anew."""
+        """Follow this pod for the object; no-op where it is followed already, another pod begins anew."""
         with self._lock:
             followed = self._followed.get(key)
             if followed is None or followed.pod != pod:
-                self._followed[key] = _Followed(key[0], pod, cluster)
+                self._followed[key] = _Followed(key.namespace, pod, cluster)
             self._rounds.add(key)
 
     def unregister(self, key: Key) -> None:
-        """Forget the Dataset's pod and sample; no-op for one that is not here."""
+        """Forget the object's pod and sample; no-op for one that is not here."""
         with self._lock:
             self._followed.pop(key, None)
             self._rounds.discard(key)
@@ -135,12 +135,16 @@ class ProgressReader:
         return Progress(step="", files=paths - followed.base, message="new paths in the master, of all loads")
 
     def _take(self, followed: _Followed, sample: Sample) -> bool:
-        """Keep the sample; return whether it is worth telling: files grew by more than 1 %, or 30 s have passed."""
+        """Keep the sample; return whether it is worth telling: files grew by more than 1 %, or 30 s have passed.
+
+        What counts no files has its words alone: each new one is told.
+        """
         with self._lock:
             followed.sample, told = sample, followed.told
             if told is not None and told.progress == sample.progress:
                 return False
             grown = told is None or sample.progress.files > told.progress.files + 0.01 * max(told.progress.files, 1)
+            grown = grown or not sample.progress.files
             if not grown and told is not None and sample.time - told.time < SETTLE_SECONDS:
                 return False
             followed.told = sample

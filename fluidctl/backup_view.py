@@ -40,8 +40,9 @@ def listing(backups: Iterable[Backup], now: float, *, wide: bool = False, namesp
         row += [metadata["name"], of_dataset(backup) or NOTHING, phase(status)]
         row += [verified.status if verified and verified.status != UNKNOWN else NOTHING, *_numbers(status)]
         row += [since(metadata.get("creationTimestamp"), now), _path(status)]
-        said = f"not verified: {damage}" if (damage := damaged(status)) else status.message
-        rows.append(row + ([said] if wide or damage or status.phase is not BackupPhase.COMPLETE else []))
+        said = f"not verified: {damage}" if (damage := damaged(status)) else _said(status)
+        quiet = status.phase is BackupPhase.COMPLETE and not damage and not status.progress.message
+        rows.append(row + ([said] if wide or not quiet else []))
     if any(len(row) > len(rows[0]) for row in rows):
         rows[0] = [*rows[0], "MESSAGE"]
     return columns(rows)
@@ -62,6 +63,11 @@ def _path(status: DataBackupStatus) -> str:
     return claim_path(status.location) if status.location and status.phase is BackupPhase.COMPLETE else NOTHING
 
 
+def _said(status: DataBackupStatus) -> str:
+    """Return what happens, and how far the Job is that runs, if one does."""
+    return "; ".join(text for text in (status.message, status.progress.message) if text)
+
+
 def damaged(status: DataBackupStatus) -> str:
     """Return what was found when a complete backup was read again and is not what was written; "" where nothing was."""
     found = find(status.conditions, VERIFIED)
@@ -80,6 +86,8 @@ def changes(before: Backup, after: Backup, now: float) -> list[str]:
     lines = [] if before and phase(old) is phase(new) else [f"Phase {phase(new)}"]
     if new.message and new.message != old.message:
         lines.append(new.message)
+    if new.progress.message and new.progress.message != old.progress.message:
+        lines.append(new.progress.message)
     verified, known = find(new.conditions, VERIFIED), find(old.conditions, VERIFIED)
     if verified and verified != known and verified.status != UNKNOWN:
         lines.append(condition_line(verified))
@@ -94,7 +102,7 @@ def panel(backup: Backup, name: str, now: float) -> "RenderableType":
     status = read(backup)
     head = (name, "bold"), "  ", (phase(status), _STYLE.get(phase(status), "bold yellow"))
     grid = Table.grid()
-    grid.add_row(Text.assemble(*head, f"  {duration(_elapsed(backup, status, now))}  {status.message}"))
+    grid.add_row(Text.assemble(*head, f"  {duration(_elapsed(backup, status, now))}  {_said(status)}"))
     grid.add_row(condition_table(status.conditions, now))
     return grid
 

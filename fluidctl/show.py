@@ -110,6 +110,8 @@ def progress(status: DatasetStatus) -> str:
     done, total = status.progress.files, _total(status)
     if not status.progress.update_time:
         return ""
+    if not done:
+        return status.progress.message
     share = f"{done:,} of {total:,} files ({min(done / total, 1):.0%})" if total else f"{done:,} files"
     return f"{share}, {status.progress.files_per_second:,}/s" if status.progress.files_per_second else share
 

@@ -20,7 +20,9 @@ def users(phase: str = "Complete", namespace: str = "default", **dataset: Any) -
     meta = {"namespace": namespace, "name": "copy", "uid": "u", "resourceVersion": "1", **dataset.pop("metadata", {})}
     stores.datasets.upsert({"kind": "Dataset", "metadata": meta, **dataset})
     none: Any = None
-    observer = BackupObserver(stores, none, ControllerConfig(), now=lambda: NOW, line=lambda _: "")
+    observer = BackupObserver(
+        stores, none, ControllerConfig(), now=lambda: NOW, line=lambda _: "", progress=lambda *_: None
+    )
     about = {"namespace": "default", "name": META.name, "uid": META.uid, "deletionTimestamp": "2026-11-24T00:00:00Z"}
     status = {"phase": phase, "location": {"pvcName": place().pvc_name, "path": place().path}}
     backup = {"kind": "DataBackup", "metadata": about, "spec": {"dataset": {"name": "imagenet"}}, "status": status}
@@ -84,6 +86,8 @@ def test_a_backup_that_failed_and_is_being_stopped_holds_up_no_other(failure: st
     spec = {"mounts": [{"mountPoint": "s3://bucket/a", "path": "/"}]}
     stores.datasets.upsert({"kind": "Dataset", "metadata": known, "spec": spec, "status": ready})
     none: Any = None
-    observer = BackupObserver(stores, none, ControllerConfig(), now=lambda: NOW, line=lambda _: "")
+    observer = BackupObserver(
+        stores, none, ControllerConfig(), now=lambda: NOW, line=lambda _: "", progress=lambda *_: None
+    )
     second = {**about, "metadata": {"namespace": "default", "name": "second", "uid": "s"}}
     assert len(observer.seen(second, None).others) == ahead

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from controllers.api.result import Progress, Result
+from controllers.decision import Key
 from controllers.kube.errors import Forbidden, NoAnswer, NotFound
 from controllers.master_snapshot import ClusterAddress
-from controllers.progress import FORBIDDEN_SECONDS, Key, ProgressReader, last_progress
+from controllers.progress import FORBIDDEN_SECONDS, ProgressReader, last_progress
 from workqueue.clock import FakeClock
 
 WAIT = 10.0
-KEY = ("ns", "data")
+KEY = Key("Dataset", "ns", "data")
 CLUSTER = ClusterAddress(("m:1",))
 
 
@@ -122,6 +123,17 @@ def test_growth_of_over_one_percent_is_told_and_less_only_after_thirty_seconds(s
     assert scene.news() == [KEY]
 
 
+def test_a_job_that_counts_no_files_is_told_by_its_words(scene: Scene) -> None:
+    """A backup that is copied, or read."""
+    scene.log = line(0, message="copying backup: 1 of 4 MB")
+    scene.begin()
+    scene.news()
+    scene.next()
+    assert scene.news() == []
+    scene.next(line(0, message="copying backup: 2 of 4 MB"))
+    assert scene.news() == [KEY]
+
+
 def test_a_job_that_stands_still_is_not_told(scene: Scene) -> None:
     scene.log = line(1000)
     scene.begin()
@@ -170,8 +182,8 @@ def test_without_the_right_to_read_logs_the_master_tells_and_it_is_said_once(
     scene.log, scene.paths = Forbidden(403, "Forbidden", "no"), 500
     scene.begin()
     assert scene.news() == [KEY]
-    scene.reader.register(("ns", "other"), "pod-2", CLUSTER)
-    assert scene.told.get(timeout=WAIT) == ("ns", "other")
+    scene.reader.register(Key("DataBackup", "ns", "data"), "pod-2", CLUSTER)
+    assert scene.told.get(timeout=WAIT) == Key("DataBackup", "ns", "data")
     scene.rest()
     scene.paths = 620
     scene.next()

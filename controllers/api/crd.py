@@ -72,6 +72,7 @@ KINDS = (
             ("Entries", "integer", ".status.entryCount", 0),
             ("Size", "integer", ".status.sizeBytes", 0),
             ("Duration", "string", ".status.duration", 0),
+            ("Progress", "string", ".status.progress.message", 0),
             ("Path", "string", ".status.location.path", 10),
             ("Message", "string", ".status.message", 10),
             _AGE,

@@ -162,6 +162,13 @@ class WorkStatus(Model):
     last_error: Text = Field(default="", description="What the last failed attempt said.")
 
 
+class BackupProgress(Model):
+    """How far the Job that runs is; written every 30 seconds, more often at first."""
+
+    message: Text = Field(default="", description="The progress in a few words.")
+    update_time: Time = Field(default="", description="When this was true.")
+
+
 class DataBackupStatus(Model):
     """How the backup went. Everything that decides the next step is here or in the Jobs."""
 
@@ -180,6 +187,7 @@ class DataBackupStatus(Model):
     )
     message: Text = Field(default="", description="What happened, for a person.")
     job_ref: JobReference | None = Field(default=None, description="The Job that does the work.")
+    progress: BackupProgress = Field(default=BackupProgress(), description="How far the Job that runs is.")
     take: WorkStatus = Field(default=WorkStatus(), description="The Jobs that take the backup.")
     verify: WorkStatus = Field(default=WorkStatus(), description="The Jobs that verify it on request.")
     cleanup: WorkStatus = Field(default=WorkStatus(), description="The Jobs that remove files.")

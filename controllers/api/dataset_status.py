@@ -116,7 +116,7 @@ class RefreshStatus(Model):
 class ProgressStatus(Model):
     """How far the running step is; written every 30 seconds, more often at first."""
 
-    step: Text = Field(default="", description="load or size.")
+    step: Text = Field(default="", description="stage, load or size.")
     files: Count = Field(default=0, description="Files so far.")
     directories: Count = Field(default=0, description="Directories so far.")
     bytes: Count = Field(default=0, description="Bytes so far.")

@@ -59,7 +59,8 @@ def _let_go(seen: Observed, step: Step) -> Decision:
 
 def _decision(seen: Observed, step: Step, verdict: Verdict | None) -> Decision:
     status = report.finished(seen, step, verdict)
-    waits = [seconds for seconds in (step.requeue_after, _deadline_in(seen, status)) if seconds is not None]
+    found = (step.requeue_after, _deadline_in(seen, status), report.progress_due(seen, status))
+    waits = [seconds for seconds in found if seconds is not None]
     adopt = status.phase not in FINAL and FINALIZER not in seen.meta.finalizers and not seen.meta.deleting
     return Decision(
         status=status,

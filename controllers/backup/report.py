@@ -2,12 +2,14 @@
 
 from controllers.api import conditions as c
 from controllers.api.conditions import FALSE, TRUE, UNKNOWN, Condition
-from controllers.api.databackup import BackupPhase, DataBackupStatus
+from controllers.api.databackup import BackupPhase, BackupProgress, DataBackupStatus
 from controllers.api.times import epoch, rfc3339
 from controllers.backup import reasons
 from controllers.backup.after import Verdict
 from controllers.backup.seen import FINAL, Observed
 from controllers.backup.step import Step
+from controllers.dataset.report import pause
+from controllers.dataset.seen import JobState, JobView
 from controllers.decision import Event
 
 EXECUTING, COMPLETE, FAILED, VERIFIED = "Executing", "Complete", "Failed", "Verified"
@@ -32,12 +34,38 @@ def finished(seen: Observed, step: Step, verdict: Verdict | None) -> DataBackupS
             "observed_generation": seen.meta.generation,
             "attempts": begun,
             "duration": _duration(status) if over else "",
+            "progress": _progress(seen),
             **told,
         }
     )
     rows = _conditions(seen, status, step, verdict)
     made = tuple(Condition(kind, *row[:2], row[2][:1024], seen.meta.generation) for kind, row in rows.items())
     return status.model_copy(update={"conditions": c.merge(seen.status.conditions, made, rfc3339(seen.now))})
+
+
+def _progress(seen: Observed) -> BackupProgress:
+    """Return what the Job that runs said last, but not more often than an API server should store it."""
+    job, said = _running(seen), seen.progress
+    if job is None:
+        return BackupProgress()
+    known = seen.status.job_ref is not None and seen.status.job_ref.name == job.name
+    old = seen.status.progress if known else BackupProgress()
+    last = epoch(old.update_time)
+    if said is None or not said.progress.message or (last is not None and said.time - last < pause(last, job.started)):
+        return old
+    return BackupProgress(message=said.progress.message, update_time=rfc3339(said.time))
+
+
+def progress_due(seen: Observed, status: DataBackupStatus) -> float | None:
+    """Return in how many seconds a held back progress sample may be written; None where none is held back."""
+    job, said, last = _running(seen), seen.progress, epoch(status.progress.update_time)
+    if job is None or said is None or last is None or said.progress.message in ("", status.progress.message):
+        return None
+    return max(1.0, last + pause(last, job.started) - seen.now)
+
+
+def _running(seen: Observed) -> JobView | None:
+    return next((job for job in seen.jobs if job.state is JobState.RUNNING), None)
 
 
 def _conditions(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from controllers.api.databackup import BackupPhase, DataBackupSpec, DataBackupStatus
 from controllers.api.dataset import MasterStatus, PodTemplate
 from controllers.config import ControllerConfig
-from controllers.dataset.seen import JobView
+from controllers.dataset.seen import JobView, ProgressSample
 from controllers.decision import Problem
 
 #: Kubernetes convention: <group>/<what it guards>.
@@ -88,6 +88,7 @@ class Observed:
     jobs: tuple[JobView, ...] = ()
     running_pods: tuple[str, ...] = ()  # that have not ended and may write to the volume; their Job may be gone
     users: tuple[str, ...] = ()  # Datasets that restore from it now
+    progress: ProgressSample | None = None  # of the Job that runs
     line: str = ""  # why the suspended Job has no turn yet
     problem: Problem | None = None
 

@@ -1,6 +1,7 @@
 """What a person reads: conditions, progress, cache state and events, computed last and from the facts alone."""
 
 from controllers.api import conditions as c
+from controllers.api import job_commands as jobs
 from controllers.api.conditions import FALSE, TRUE, UNKNOWN, Condition
 from controllers.api.dataset import (
     DatasetSpec,
@@ -11,10 +12,11 @@ from controllers.api.dataset import (
     RestorePhase,
     VolumeStatus,
 )
+from controllers.api.result import Progress
 from controllers.api.times import epoch, rfc3339
 from controllers.dataset import refresh, restore, volume
 from controllers.dataset.attempts import counted, current, failures, given_up, of
-from controllers.dataset.seen import SIZE, Observed
+from controllers.dataset.seen import SIZE, STAGE, Observed
 from controllers.dataset.steps import Step
 from controllers.decision import Event, Problem
 from controllers.runtime.view import RuntimeView
@@ -140,13 +142,14 @@ def _ready(seen: Observed, status: DatasetStatus, step: Step, spec: DatasetSpec 
 
 def _progress(seen: Observed, status: DatasetStatus) -> ProgressStatus:
     """Return the newest sample, but not more often than a person can read and an API server should store."""
-    step, old = current(status), seen.status.progress
-    if not step or seen.progress is None or seen.progress.progress.step != step:
-        return old if step and old.step == step else ProgressStatus()
-    new, last = seen.progress.progress, epoch(old.update_time) if old.step == step else None
-    if not new.files or (last is not None and seen.progress.time - last < _pause(status, last)):
-        return old if old.step == step else ProgressStatus()
-    done = f" ({100 * new.files // new.total} %)" if new.total else ""
+    step, said = current(status), seen.progress
+    old = seen.status.progress if step and seen.status.progress.step == step else ProgressStatus()
+    if not step or said is None or said.progress.step not in ("", step, *([jobs.STAGE] if step == STAGE else [])):
+        return old
+    new, last = said.progress, epoch(old.update_time)
+    text = _words(new)
+    if not text or (last is not None and said.time - last < pause(last, epoch(of(status, step).start_time))):
+        return old
     return ProgressStatus(
         step=step,
         files=new.files,
@@ -154,9 +157,17 @@ def _progress(seen: Observed, status: DatasetStatus) -> ProgressStatus:
         bytes=new.bytes,
         total=new.total,
         files_per_second=int(new.files_per_second),
-        message=f"{new.files:,} files{done}, {new.files_per_second:,.0f}/s{new.message and ': ' + new.message}",
-        update_time=rfc3339(seen.progress.time),
+        message=text,
+        update_time=rfc3339(said.time),
     )
+
+
+def _words(new: Progress) -> str:
+    """Return how far it is; "" where nothing moves yet. A stage counts no files: it has its own words."""
+    if not new.files:
+        return new.message if new.step == jobs.STAGE else ""
+    done = f" ({100 * new.files // new.total} %)" if new.total else ""
+    return f"{new.files:,} files{done}, {new.files_per_second:,.0f}/s{new.message and ': ' + new.message}"
 
 
 def progress_due(seen: Observed, status: DatasetStatus) -> float | None:
@@ -164,16 +175,16 @@ def progress_due(seen: Observed, status: DatasetStatus) -> float | None:
     last = epoch(status.progress.update_time)
     if seen.progress is None or last is None or not current(status):
         return None
-    if seen.progress.progress.files == status.progress.files:
+    new = seen.progress.progress
+    if new.files == status.progress.files and (new.files or _words(new) in ("", status.progress.message)):
         return None
-    return max(1.0, last + _pause(status, last) - seen.now)
+    return max(1.0, last + pause(last, epoch(of(status, current(status)).start_time)) - seen.now)
 
 
-def _pause(status: DatasetStatus, last: float) -> float:
-    """Return for how long the progress of ``last`` is good enough."""
-    mine = of(status, current(status))
+def pause(last: float, begun: float | None) -> float:
+    """Return for how long the progress that was told at ``last`` is good enough, of what began at ``begun``."""
     least, most = PROGRESS_EVERY
-    return min(most, max(least, (last - (epoch(mine.start_time) or last)) / 3))
+    return min(most, max(least, (last - (begun or last)) / 3))
 
 
 def events(old: DatasetStatus, new: DatasetStatus) -> tuple[Event, ...]:

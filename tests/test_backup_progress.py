@@ -1,0 +1,143 @@
+"""How far a backup, its verification and a restore are: from the words of the Job to what a person sees."""
+
+from dataclasses import replace
+
+import pytest
+
+from controllers.api.conditions import RECONCILING, find
+from controllers.api.databackup import BackupPhase, BackupProgress, DataBackupStatus, JobReference
+from controllers.api.dataset import DatasetStatus, ProgressStatus, status_dict
+from controllers.api.job_commands import STAGE as STAGE_JOB
+from controllers.api.job_commands import TAKE, VERIFY
+from controllers.api.result import Progress
+from controllers.api.times import rfc3339
+from controllers.backup import Observed, decide
+from controllers.backup.jobs import name
+from controllers.dataset import JobState, ProgressSample
+from controllers.dataset import decide as decide_dataset
+from fluidctl.backup_view import changes, listing
+from fluidctl.show import describe, read
+from fluidctl.show import progress as shown
+from tests.backup_kit import META, NOW, job, observed, place
+from tests.builders import managed
+from tests.restores import STAGE, Life
+
+COPYING = "copying backup: 3 of 4 MB"
+
+
+def said(message: str, at: float = NOW, step: str = TAKE) -> ProgressSample:
+    return ProgressSample(Progress(step, message=message), at)
+
+
+def running(sample: ProgressSample | None, **progress: str) -> Observed:
+    """A backup whose Job runs since 80 seconds, with that sample; ``progress`` is what the status had."""
+    status = DataBackupStatus(
+        phase=BackupPhase.EXECUTING,
+        start_time=rfc3339(NOW - 80),
+        location=place(),
+        job_ref=JobReference(name=name(META, TAKE, 1)),
+        progress=BackupProgress(**progress),
+    )
+    status = status.model_copy(update={"take": status.take.model_copy(update={"attempt": 1})})
+    return observed(status=status, jobs=(job(TAKE, JobState.RUNNING),), progress=sample)
+
+
+def told(seen: Observed) -> BackupProgress:
+    status = decide(seen).status
+    assert isinstance(status, DataBackupStatus)
+    return status.progress
+
+
+def test_what_the_job_says_is_in_the_status_of_its_backup() -> None:
+    assert told(running(said(COPYING))) == BackupProgress(message=COPYING, update_time=rfc3339(NOW))
+
+
+def test_conditions_and_events_do_not_turn_with_every_megabyte() -> None:
+    """Whoever watches conditions is woken by turns, not by progress."""
+    before, after = decide(running(said(COPYING))), decide(running(said("copying backup: 4 of 4 MB")))
+    assert isinstance(before.status, DataBackupStatus)
+    assert isinstance(after.status, DataBackupStatus)
+    assert before.status.conditions == after.status.conditions
+    assert before.events == after.events
+
+
+def test_it_is_written_again_only_when_a_third_of_the_time_has_passed_and_then_without_being_asked() -> None:
+    old = {"message": "copying backup: 1 of 4 MB", "update_time": rfc3339(NOW - 5)}
+    held = running(said(COPYING), **old)
+    assert told(held).message == old["message"]
+    again = decide(held).requeue_after
+    assert again is not None
+    assert 15 < again <= 20  # 75 seconds after the Job began: for 25
+    assert told(replace(held, now=NOW + again, progress=said(COPYING, NOW + again))).message == COPYING
+
+
+@pytest.mark.parametrize("sample", [None, said("")], ids=["not read yet", "no words yet"])
+def test_a_controller_that_was_restarted_keeps_what_was_known(sample: ProgressSample | None) -> None:
+    old = {"message": COPYING, "update_time": rfc3339(NOW - 60)}
+    assert told(running(sample, **old)).message == COPYING
+
+
+def test_another_attempt_begins_without_the_words_of_the_one_before() -> None:
+    seen = running(None, message=COPYING, update_time=rfc3339(NOW - 60))
+    status = seen.status.model_copy(update={"job_ref": JobReference(name="of-before")})
+    assert told(replace(seen, status=status)) == BackupProgress()
+
+
+def test_a_backup_of_which_nothing_runs_has_no_progress() -> None:
+    seen = running(None, message=COPYING, update_time=rfc3339(NOW - 60))
+    for jobs in ((job(TAKE, JobState.SUCCEEDED),), (job(TAKE, JobState.FAILED),), ()):
+        assert told(replace(seen, jobs=jobs)) == BackupProgress()
+
+
+def test_a_verification_on_request_says_how_far_it_is_while_the_backup_stays_complete() -> None:
+    status = DataBackupStatus(phase=BackupPhase.COMPLETE, location=place(), message="7 entries")
+    verify = status.verify.model_copy(update={"attempt": 1, "start_time": rfc3339(NOW - 20)})
+    status = status.model_copy(update={"verify": verify})
+    sample = said("reading backup: 3 of 4 MB", step=VERIFY)
+    meta = replace(META, verify="now")
+    seen = observed(status=status, meta=meta, jobs=(job(VERIFY, JobState.RUNNING),), progress=sample)
+    assert told(seen).message == "reading backup: 3 of 4 MB"
+    found = decide(seen).status
+    assert isinstance(found, DataBackupStatus)
+    assert (found.phase, found.message) == (BackupPhase.COMPLETE, "7 entries")
+    reconciling = find(found.conditions, RECONCILING)
+    assert reconciling is not None
+    assert reconciling.reason == "Verifying"
+
+
+def test_who_lists_backups_or_waits_for_one_sees_how_far_it_is() -> None:
+    meta = {"namespace": "default", "name": "one", "creationTimestamp": rfc3339(NOW - 9)}
+    status = {"phase": "Executing", "message": "attempt 1: Job j runs"}
+    before = {"metadata": meta, "spec": {"dataset": {"name": "imagenet"}}, "status": status}
+    after = {**before, "status": {**status, "progress": {"message": COPYING, "updateTime": rfc3339(NOW)}}}
+    assert listing([after], NOW)[1].endswith(f"attempt 1: Job j runs; {COPYING}")
+    assert [line.strip() for line in changes(before, after, NOW)] == [f"9s  {COPYING}"]
+    assert changes(after, after, NOW) == []
+    verified = {**after, "status": {**after["status"], "phase": "Complete", "message": "7 entries"}}
+    assert listing([verified], NOW)[1].endswith(f"7 entries; {COPYING}")
+
+
+def test_a_restore_that_reads_its_backup_says_how_far_it_is() -> None:
+    life = Life(managed({"path": "pvc://backups/a"}))
+    seen = life.seen
+    reading = said("reading backup: 3 of 4 MB", seen.now, STAGE_JOB)
+    status = decide_dataset(replace(seen, progress=reading)).status
+    assert isinstance(status, DatasetStatus)
+    written = {"metadata": {"namespace": "default", "name": "copy"}, "status": status_dict(status)}
+    found = read(written)
+    assert found.progress == ProgressStatus(
+        step=STAGE, message="reading backup: 3 of 4 MB", update_time=rfc3339(seen.now)
+    )
+    assert shown(found) == "reading backup: 3 of 4 MB"
+    assert [line.split(maxsplit=1)[1] for line in describe(written, seen.now) if line.startswith("Progress:")] == [
+        "reading backup: 3 of 4 MB"
+    ]
+
+
+def test_the_words_of_a_stage_are_not_those_of_the_step_after_it() -> None:
+    life = Life(managed({"path": "pvc://backups/a"}))
+    life.end(STAGE)
+    late = said("reading backup: 4 of 4 MB", life.seen.now, STAGE_JOB)
+    status = decide_dataset(replace(life.seen, progress=late)).status
+    assert isinstance(status, DatasetStatus)
+    assert status.progress == ProgressStatus()
