@@ -9,7 +9,7 @@ import pytest
 from controllers.rounds import AFTER_ERROR_SECONDS, Rounds
 from workqueue.clock import FakeClock
 
-WAIT = 10.0  # real seconds after which a test gives up
+WAIT = 40.0  # real seconds after which a test gives up
 
 
 class Visits:
@@ -20,6 +20,10 @@ class Visits:
         self.hanging: set[str] = set()
         self.release = threading.Event()
         self.seconds = seconds
+        self.others = set(threading.enumerate())  # such as those of an earlier test that took long to end
+
+    def threads(self) -> list[threading.Thread]:
+        return [thread for thread in set(threading.enumerate()) - self.others if thread.name.startswith("test-")]
 
     def __call__(self, key: str) -> float:
         self.seen.put(key)
@@ -33,9 +37,9 @@ class Visits:
         return self.seen.get(timeout=WAIT)
 
 
-def rest(clock: FakeClock, hanging: int = 0) -> None:
+def rest(clock: FakeClock, visits: Visits, hanging: int = 0) -> None:
     """Return once every thread but those that hang waits; the visit that is awaited must have begun."""
-    clock.block_until(sum(thread.name.startswith("test-") for thread in threading.enumerate()) - hanging)
+    clock.block_until(len(visits.threads()) - hanging)
 
 
 Start = Callable[..., Rounds[str]]
@@ -65,7 +69,7 @@ def start(visits: Visits, clock: FakeClock) -> Iterator[Start]:
     yield begin
     visits.release.set()
     for rounds in made:
-        rounds.stop()
+        rounds.stop(WAIT)
 
 
 def test_a_key_is_visited_at_once_and_then_whenever_its_time_has_come(
@@ -74,7 +78,7 @@ def test_a_key_is_visited_at_once_and_then_whenever_its_time_has_come(
     start().add("a")
     assert visits.next() == "a"
     for _ in range(3):
-        rest(clock)
+        rest(clock, visits)
         clock.advance(19.9)
         assert visits.seen.empty()
         clock.advance(0.1)
@@ -86,7 +90,7 @@ def test_adding_a_key_again_does_not_visit_it_twice(start: Start, visits: Visits
     for _ in range(5):
         rounds.add("a")
     assert visits.next() == "a"
-    rest(clock)
+    rest(clock, visits)
     assert visits.seen.empty()
 
 
@@ -94,7 +98,7 @@ def test_a_discarded_key_is_visited_no_more_and_may_come_back(start: Start, visi
     rounds = start()
     rounds.add("a")
     visits.next()
-    rest(clock)
+    rest(clock, visits)
     rounds.discard("a")
     clock.advance(100)
     assert visits.seen.empty()
@@ -113,7 +117,7 @@ def test_a_visit_that_fails_costs_only_its_own_key_a_minute(
     assert rounds.dead_thread() == ""
     assert "a visit failed" in caplog.text
     rounds.discard("a")
-    rest(clock)
+    rest(clock, visits)
     clock.advance(AFTER_ERROR_SECONDS)
     assert visits.next() == "broken"
 
@@ -125,14 +129,14 @@ def test_a_key_that_was_quick_waits_for_no_number_of_new_keys_that_hang(
     rounds = start(threads=4)
     rounds.add("quick")
     visits.next()
-    rest(clock)
+    rest(clock, visits)
     visits.hanging = {f"h{n}" for n in range(hanging)}
     for key in visits.hanging:
         rounds.add(key)
     begun = {visits.next() for _ in range(min(hanging, 4))}
     assert begun <= visits.hanging
     for _ in range(3):
-        rest(clock, len(begun))
+        rest(clock, visits, len(begun))
         clock.advance(20)
         assert visits.next() == "quick"
 
@@ -143,7 +147,7 @@ def test_new_keys_are_visited_side_by_side_also_after_others(start: Start, visit
     for key in ("q1", "q2", "q3", "q4"):
         rounds.add(key)
         visits.next()
-        rest(clock)
+        rest(clock, visits)
     for key in visits.hanging:
         rounds.add(key)
     assert {visits.next() for _ in range(3)} == visits.hanging
@@ -153,9 +157,9 @@ def test_threads_start_as_they_are_needed(start: Start, visits: Visits, clock: F
     start(threads=30).add("a")
     for _ in range(20):
         visits.next()
-        rest(clock)
+        rest(clock, visits)
         clock.advance(20)
-    assert len([thread for thread in threading.enumerate() if thread.name.startswith("test-")]) <= 4
+    assert len(visits.threads()) <= 4
 
 
 def test_no_more_threads_than_allowed_are_started(start: Start, visits: Visits) -> None:
@@ -164,8 +168,7 @@ def test_no_more_threads_than_allowed_are_started(start: Start, visits: Visits) 
     for key in visits.hanging:
         rounds.add(key)
     visits.next(), visits.next()
-    names = [thread.name for thread in threading.enumerate() if thread.name.startswith("test-")]
-    assert len(names) <= 3  # two of the lane of new keys, one that waits in the other
+    assert len(visits.threads()) <= 3  # two of the lane of new keys, one that waits in the other
     assert visits.seen.empty()
 
 
@@ -179,8 +182,9 @@ def test_a_thread_that_dies_all_the_same_is_named(visits: Visits) -> None:
     rounds.start()
     rounds.add("a")
     name = visits.next()
-    for thread in [thread for thread in threading.enumerate() if thread.name == name]:
-        thread.join()
+    for thread in visits.threads():
+        if thread.name == name:
+            thread.join()
     assert rounds.dead_thread() == name
     rounds.stop()
     assert rounds.dead_thread() == ""
@@ -190,7 +194,7 @@ def test_stop_ends_the_threads_and_no_visit_begins_after_it(start: Start, visits
     rounds = start()
     rounds.add("a")
     visits.next()
-    rounds.stop()
+    rounds.stop(WAIT)
     rounds.add("b")
     assert visits.seen.empty()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("test-")]
+    assert not visits.threads()
