@@ -13,7 +13,7 @@ from controllers.kube.client import Cluster, ConfigError
 from controllers.kube.resources import DATASETS, JOBS, PERSISTENTVOLUMES, PODS
 from controllers.kube.watch import Silent
 from tests import kube_script as script
-from tests.kube_script import ScriptedServer, failure, kubeconfig, reply, serve, status_of, stream, text
+from tests.kube_script import PATIENCE, ScriptedServer, failure, kubeconfig, reply, serve, status_of, stream, text
 
 Observed = list[tuple[str, str, str, float]]
 
@@ -246,7 +246,7 @@ def test_no_server_can_hold_a_call_beyond_its_limit(
         cluster.replace_status(DATASETS, DATASET, timeout=0.3)
     assert caught.value.reason == "Timeout"
     assert caught.value.maybe_applied
-    assert time.monotonic() - begin < 5.0
+    assert time.monotonic() - begin < PATIENCE
 
 
 def test_a_connection_whose_answer_is_given_up_is_closed(cluster: Cluster, server: ScriptedServer) -> None:
@@ -262,7 +262,7 @@ def test_a_connection_whose_answer_is_given_up_is_closed(cluster: Cluster, serve
     server.script = [trickle]
     with pytest.raises(errors.NoAnswer):
         cluster.replace(DATASETS, DATASET, timeout=0.1)
-    assert left.wait(5)
+    assert left.wait(PATIENCE)
 
 
 def test_a_refused_connection_was_certainly_not_applied(tmp_path: Path) -> None:
@@ -324,7 +324,7 @@ def test_every_answer_and_every_missing_one_is_observed(
             cluster.replace(DATASETS, DATASET)
     host = server.url.removeprefix("http://")
     assert [seen[:3] for seen in observed] == [("GET", host, "200"), ("PUT", host, "409"), ("PUT", host, "<error>")]
-    assert all(0 <= seen[3] < 5 for seen in observed)
+    assert all(0 <= seen[3] < PATIENCE for seen in observed)
 
 
 def _event(kind: str, version: str) -> dict[str, Any]:
@@ -369,7 +369,7 @@ def test_a_watch_that_breaks_raises_after_the_whole_events(
     assert next(events) == _event("ADDED", "1")
     with pytest.raises(kind):
         next(events)
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < PATIENCE
 
 
 def test_a_watch_that_is_refused_raises_before_it_begins(cluster: Cluster, server: ScriptedServer) -> None:
@@ -393,11 +393,9 @@ def test_stop_from_another_thread_ends_a_silent_watch_quietly(cluster: Cluster, 
 
     thread = threading.Thread(target=read)
     thread.start()
-    assert first.wait(5)
-    begin = time.monotonic()
+    assert first.wait(PATIENCE)
     watch.stop()
-    thread.join(10)
-    assert time.monotonic() - begin < 3.0
+    thread.join(PATIENCE)  # what is not stopped is silent for longer
     assert got == [_event("ADDED", "1"), "ended"]
     watch.stop()  # again, and after the end: nothing happens
 

@@ -1,7 +1,6 @@
 """Events: sent from behind, counted together, limited for each object, and never in anybody's way."""
 
 import re
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from controllers.kube.client import Cluster
 from controllers.kube.events import EventRecorder
 from tests import kube_script as script
-from tests.kube_script import ScriptedServer, failure, kubeconfig, reply, serve
+from tests.kube_script import PATIENCE, ScriptedServer, failure, kubeconfig, reply, serve
 from workqueue.clock import FakeClock
 
 OK = reply({"metadata": {"name": "e"}})
@@ -50,7 +49,7 @@ def note(recorder: EventRecorder, message: str = "loaded", obj: dict[str, Any] =
 
 def test_an_event_has_all_that_the_api_requires(recorder: EventRecorder, server: ScriptedServer) -> None:
     note(recorder)
-    assert recorder.flush(10)
+    assert recorder.flush(PATIENCE)
     seen = server.seen[0]
     assert (seen.method, seen.path) == ("POST", "/apis/events.k8s.io/v1/namespaces/ns/events")
     body = seen.body
@@ -79,7 +78,7 @@ def test_an_event_has_all_that_the_api_requires(recorder: EventRecorder, server:
 
 def test_the_event_of_a_cluster_wide_object_goes_to_default(recorder: EventRecorder, server: ScriptedServer) -> None:
     note(recorder, obj={"kind": "PersistentVolume", "metadata": {"name": "pv"}})
-    recorder.flush(10)
+    recorder.flush(PATIENCE)
     assert server.seen[0].path == "/apis/events.k8s.io/v1/namespaces/default/events"
     assert "namespace" not in server.seen[0].body["regarding"]
 
@@ -89,13 +88,13 @@ def test_the_event_of_the_longest_name_has_a_name_that_the_api_takes(
 ) -> None:
     """A name is cut, and what is cut may end in a dot or a dash, after which no dot may follow (RFC 1123)."""
     note(recorder, obj={"kind": "Dataset", "metadata": {"namespace": "ns", "name": "a" * 198 + "-." + "b" * 53}})
-    recorder.flush(10)
+    recorder.flush(PATIENCE)
     assert re.fullmatch(r"a{198}\.[0-9a-f]{16}", server.seen[0].body["metadata"]["name"])
 
 
 def test_a_long_message_is_cut_to_what_the_api_takes(recorder: EventRecorder, server: ScriptedServer) -> None:
     note(recorder, "\u00e9" * 1000)
-    recorder.flush(10)
+    recorder.flush(PATIENCE)
     assert server.seen[0].body["note"] == "\u00e9" * 512
 
 
@@ -103,10 +102,10 @@ def test_the_same_event_again_becomes_a_count(
     recorder: EventRecorder, server: ScriptedServer, clock: FakeClock
 ) -> None:
     note(recorder)
-    recorder.flush(10)
+    recorder.flush(PATIENCE)
     clock.advance(60)
     note(recorder)
-    recorder.flush(10)
+    recorder.flush(PATIENCE)
     patch = server.seen[1]
     assert patch.method == "PATCH"
     assert patch.path.rsplit("/", 1)[1] == server.seen[0].body["metadata"]["name"]
@@ -117,10 +116,10 @@ def test_an_event_that_the_server_has_forgotten_is_created_again(
     recorder: EventRecorder, server: ScriptedServer
 ) -> None:
     note(recorder)
-    recorder.flush(10)
+    recorder.flush(PATIENCE)
     server.answer = lambda seen: failure(404, "NotFound") if seen.method == "PATCH" else OK
     note(recorder)
-    recorder.flush(10)
+    recorder.flush(PATIENCE)
     assert [seen.method for seen in server.seen] == ["POST", "PATCH", "POST"]
     assert server.seen[2].body["series"]["count"] == 2
 
@@ -129,10 +128,10 @@ def test_after_a_long_pause_the_same_event_is_a_new_one(
     recorder: EventRecorder, server: ScriptedServer, clock: FakeClock
 ) -> None:
     note(recorder)
-    recorder.flush(10)
+    recorder.flush(PATIENCE)
     clock.advance(601)
     note(recorder)
-    recorder.flush(10)
+    recorder.flush(PATIENCE)
     assert [seen.method for seen in server.seen] == ["POST", "POST"]
 
 
@@ -142,12 +141,12 @@ def test_an_object_gets_twenty_five_at_once_then_one_in_five_minutes(
     for number in range(100):
         note(recorder, f"message {number}")
     note(recorder, obj={"kind": "Dataset", "metadata": {"name": "other", "uid": "u2"}})
-    recorder.flush(10)
+    recorder.flush(PATIENCE)
     assert len(server.seen) == 26, "another object has its own allowance"
     clock.advance(301)
     note(recorder, "later")
     note(recorder, "later still")
-    recorder.flush(10)
+    recorder.flush(PATIENCE)
     assert [seen.body["note"] for seen in server.seen[26:]] == ["later"]
     assert recorder.dropped == 0
 
@@ -173,7 +172,7 @@ def test_what_is_refused_is_dropped_and_counted_and_the_next_one_goes_on(
     server.answer = lambda seen: answer if seen.body["note"] == "bad" else OK
     note(recorder, "bad")
     note(recorder, "good")
-    assert recorder.flush(10)
+    assert recorder.flush(PATIENCE)
     assert [seen.body["note"] for seen in server.seen] == ["bad", "good"]
     assert recorder.dropped == 1
 
@@ -185,7 +184,7 @@ def test_an_idle_object_does_not_save_up_more_than_its_burst(
     clock.advance(86400)
     for number in range(40):
         note(recorder, f"message {number}")
-    recorder.flush(10)
+    recorder.flush(PATIENCE)
     assert len(server.seen) == 26
 
 
@@ -200,7 +199,7 @@ def test_a_failure_that_lasts_is_tried_three_times_with_pauses(recorder: EventRe
     server.answer = lambda seen: failure(503, "Unavailable")
     begin = time.monotonic()
     note(recorder)
-    assert recorder.flush(10)
+    assert recorder.flush(PATIENCE)
     assert time.monotonic() - begin > 0.9
     assert len(server.seen) == 3
     assert recorder.dropped == 1
@@ -210,7 +209,7 @@ def test_a_lost_answer_does_not_make_two_events(recorder: EventRecorder, server:
     answers = [script.reset, failure(409, "AlreadyExists")]
     server.answer = lambda seen: answers.pop(0)
     note(recorder)
-    assert recorder.flush(10)
+    assert recorder.flush(PATIENCE)
     assert server.seen[0].body["metadata"]["name"] == server.seen[1].body["metadata"]["name"]
     assert recorder.dropped == 0
 
@@ -218,7 +217,7 @@ def test_a_lost_answer_does_not_make_two_events(recorder: EventRecorder, server:
 def test_stop_sends_what_is_queued(recorder: EventRecorder, server: ScriptedServer) -> None:
     for number in range(10):
         note(recorder, f"message {number}")
-    recorder.stop()
+    recorder.stop(PATIENCE)
     assert len(server.seen) == 10
 
 
@@ -227,4 +226,5 @@ def test_after_stop_events_are_dropped_and_counted(recorder: EventRecorder, serv
     note(recorder)
     assert recorder.dropped == 1
     assert server.seen == []
-    assert not any(thread.name == "events" and thread.is_alive() for thread in threading.enumerate())
+    recorder._thread.join(PATIENCE)
+    assert not recorder._thread.is_alive()
