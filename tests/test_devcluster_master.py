@@ -65,7 +65,7 @@ def finished(session: Session, group: int = 0) -> Any:
 
 
 def until(true: Callable[[], Any]) -> Any:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 40
     while not (found := true()):
         assert time.monotonic() < end, "it did not come true in time"
         threading.Event().wait(0.01)
@@ -145,7 +145,7 @@ def test_a_task_of_one_level_loads_what_is_directly_below(session: Session) -> N
 
 
 def test_a_running_task_is_adopted_and_can_be_cancelled(master: AlluxioMaster, session: Session) -> None:
-    master.behaviour.files_per_second = 5
+    master.behaviour.files_per_second = 0.5
     first, second = submit(session), submit(session)
     assert (first.taskGroupId, second.taskGroupId) == (0, 1)
     assert list(first.taskIds) == list(second.taskIds) == [0]
@@ -169,11 +169,11 @@ def test_the_rate_of_files_is_kept_and_seen(master: AlluxioMaster, session: Sess
     begin = time.monotonic()
     submit(session)
     seen = set()
-    while task(session).state == pb.RUNNING:
-        seen.add(task(session).successOpCount)
+    while (now := task(session)).state == pb.RUNNING:
+        seen.add(now.successOpCount)
 
     assert time.monotonic() - begin >= (FILES + DIRECTORIES - 1) / 50 - 0.05
-    assert len(seen) >= 4
+    assert any(0 < count < FILES for count in seen)
 
 
 def test_a_failing_directory_fails_alone_and_hides_in_recursion(master: AlluxioMaster, session: Session) -> None:
