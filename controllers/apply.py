@@ -1,7 +1,7 @@
 """Carries out a Decision: finalizer, status, children, in this order; events are sent by the caller, last.
 
 Every write is safe to repeat and safe to come late: a status names the resourceVersion that it was decided from, a
-Job and a volume have deterministic names and are created, never taken over, and a deletion names the uid.
+child has a deterministic name and is created, never taken over, and a deletion names the uid.
 """
 
 import contextlib
@@ -10,19 +10,7 @@ from typing import Any
 
 from controllers.api.dataset import status_dict
 from controllers.api.times import rfc3339
-from controllers.decision import (
-    Child,
-    Create,
-    CreateJob,
-    CreateVolume,
-    Decision,
-    Delete,
-    DeleteJob,
-    DeleteVolume,
-    Key,
-    Patch,
-    Problem,
-)
+from controllers.decision import Child, Create, Decision, Delete, Key, Patch, Problem
 from controllers.jobs import DATASET_UID, PARKED, RELEASED, SCHEDULE_UID
 from controllers.kube.client import Cluster
 from controllers.kube.errors import AlreadyExists, Conflict, Forbidden, Invalid, NotFound
@@ -52,9 +40,16 @@ def _by_kind(*resources: Resource) -> dict[str, Resource]:
 
 #: What is written, by kind; the controller's rights are read from these tables.
 OURS = _by_kind(DATASETS, ALLUXIORUNTIMES, DATABACKUPS, SCHEDULEDDATABACKUPS)
-CREATED = _by_kind(STATEFULSETS, SERVICES, CONFIGMAPS, PERSISTENTVOLUMECLAIMS, DATABACKUPS)
+CREATED = _by_kind(JOBS, PERSISTENTVOLUMES, PERSISTENTVOLUMECLAIMS, STATEFULSETS, SERVICES, CONFIGMAPS, DATABACKUPS)
 PATCHED = _by_kind(STATEFULSETS, ALLUXIORUNTIMES)
-DELETED = _by_kind(STATEFULSETS, PERSISTENTVOLUMES, PERSISTENTVOLUMECLAIMS, DATABACKUPS)
+DELETED = _by_kind(JOBS, PERSISTENTVOLUMES, PERSISTENTVOLUMECLAIMS, STATEFULSETS, DATABACKUPS)
+#: Which label with the owner's uid says whose a child is that has no owner reference, by the kinds of both: what the
+#: garbage collector must not take along. Of all others the owner reference says it.
+LABELS = {
+    (DATASETS.kind, VOLUME): DATASET_UID,
+    (DATASETS.kind, CLAIM): DATASET_UID,
+    (SCHEDULEDDATABACKUPS.kind, DATABACKUPS.kind): SCHEDULE_UID,
+}
 
 
 class Refused(Exception):
@@ -165,19 +160,13 @@ class Applier:
         namespace = obj["metadata"]["namespace"]
         try:
             match child:
-                case CreateVolume(kind, body):
-                    self._create_volume(obj, kind, body)
-                case CreateJob(body):
-                    self._create(obj, JOBS, body)
                 case Create(SECRETS.kind, body):
                     self._create_secret(obj, body)
                 case Create(kind, body):
                     self._create(obj, CREATED[kind], body)
                 case Patch(kind, name, uid, body):
                     self._patch(obj, PATCHED[kind], name, uid, body)
-                case DeleteJob(name, uid):
-                    self._delete(JOBS, namespace, name, uid)
-                case DeleteVolume(kind, name, uid) | Delete(kind, name, uid):
+                case Delete(kind, name, uid):
                     self._delete(DELETED[kind], namespace if DELETED[kind].namespaced else "", name, uid)
         except Forbidden as error:
             reason = "NamespaceTerminating" if error.namespace_terminating else "Forbidden"
@@ -191,7 +180,9 @@ class Applier:
             self._cluster.delete(resource, namespace, name, uid=uid)
 
     def _create(self, owner: Obj, resource: Resource, body: Obj) -> None:
-        namespace, name = owner["metadata"]["namespace"], body["metadata"]["name"]
+        namespace, name = owner["metadata"]["namespace"] if resource.namespaced else "", body["metadata"]["name"]
+        if resource is PERSISTENTVOLUMES:
+            self._no_other_claim(owner, body["spec"]["claimRef"])
         try:
             made = self._cluster.create(resource, namespace, body)
         except AlreadyExists:
@@ -214,18 +205,6 @@ class Applier:
         exactly = {**body.get("metadata", {}), "resourceVersion": meta["resourceVersion"]}
         self._seen(resource, self._cluster.merge_patch(resource, namespace, name, {**body, "metadata": exactly}))
 
-    def _create_volume(self, dataset: Obj, kind: str, body: Obj) -> None:
-        namespace, name = body["metadata"].get("namespace", ""), body["metadata"]["name"]
-        resource = PERSISTENTVOLUMES if kind == VOLUME else PERSISTENTVOLUMECLAIMS
-        if kind == VOLUME:
-            self._no_other_claim(dataset, body["spec"]["claimRef"])
-        try:
-            made = self._cluster.create(resource, namespace, body)
-        except AlreadyExists:
-            made = self._cluster.get(resource, namespace, name)
-            _must_be_ours(dataset, kind, made)
-        self._seen(resource, made)
-
     def _no_other_claim(self, dataset: Obj, claim: Obj) -> None:
         """Raise Refused where somebody else has the claim's name: Kubernetes would bind our volume to that claim.
 
@@ -233,7 +212,7 @@ class Applier:
         """
         with contextlib.suppress(NotFound):  # as it should be
             found = self._cluster.get(PERSISTENTVOLUMECLAIMS, claim["namespace"], claim["name"])
-            _must_be_ours(dataset, CLAIM, found)
+            _must_own(dataset, CLAIM, found)
 
     def _seen(self, resource: Resource, written: Obj) -> None:
         if resource in self._watched:
@@ -244,16 +223,13 @@ class Applier:
             raise LostLease
 
 
-def _must_be_ours(dataset: Obj, kind: str, found: Obj) -> None:
-    if (found["metadata"].get("labels") or {}).get(DATASET_UID) != dataset["metadata"]["uid"]:
-        raise _conflict(dataset, kind, found)
-
-
 def _must_own(owner: Obj, kind: str, found: Obj) -> None:
-    """A backup outlives its schedule, so that the schedule owns it by its label alone. Everything owns itself."""
-    meta = found["metadata"]
-    owners = {ref.get("uid") for ref in meta.get("ownerReferences") or ()}
-    if owner["metadata"]["uid"] not in owners | {meta["uid"], (meta.get("labels") or {}).get(SCHEDULE_UID)}:
+    """Raise Refused where the object is another's. Everything owns itself."""
+    meta, label = found["metadata"], LABELS.get((owner["kind"], kind))
+    owners = {meta["uid"], *(ref.get("uid") for ref in meta.get("ownerReferences") or ())}
+    if label:
+        owners = {(meta.get("labels") or {}).get(label)}
+    if owner["metadata"]["uid"] not in owners:
         raise _conflict(owner, kind, found)
 
 

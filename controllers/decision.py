@@ -33,38 +33,6 @@ ORPHAN = "Orphan"
 
 
 @dataclass(frozen=True)
-class CreateJob:
-    """Create this Job, suspended; one of that name which we own already is as good."""
-
-    body: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class DeleteJob:
-    """Delete exactly this Job, its pods in the background."""
-
-    name: str
-    uid: str
-
-
-@dataclass(frozen=True)
-class CreateVolume:
-    """Create this PersistentVolume or PersistentVolumeClaim; never take over one of that name that is not ours."""
-
-    kind: str
-    body: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class DeleteVolume:
-    """Delete exactly this PersistentVolume or PersistentVolumeClaim."""
-
-    kind: str
-    name: str
-    uid: str
-
-
-@dataclass(frozen=True)
 class SetFinalizers:
     """Make these the object's finalizers."""
 
@@ -73,10 +41,10 @@ class SetFinalizers:
 
 @dataclass(frozen=True)
 class Create:
-    """Create this object in the namespace of its owner; one of that name which the owner has already is as good.
+    """Create this object; one of that name which the owner has already is as good, and no other is ever taken over.
 
-    ``body`` has the owner reference, or the label SCHEDULE_UID. Of a Secret, which nobody here may read, one that
-    exists is taken for ours.
+    ``body`` has what says whose it is (``apply.LABELS``). Of a Secret, which nobody here may read, one that exists is
+    taken for ours.
     """
 
     kind: str
@@ -102,7 +70,7 @@ class Delete:
     uid: str
 
 
-Child = CreateJob | DeleteJob | CreateVolume | DeleteVolume | Create | Patch | Delete
+Child = Create | Patch | Delete
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from controllers.api.command import RESULT_PATH, SPILL_PATH
 from controllers.api.dataset import DatasetSpec, PodTemplate
 from controllers.config import ControllerConfig
 
+JOB = "Job"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "fluidctl"
 DATASET = "data.fluid.io/dataset"
@@ -130,7 +131,7 @@ def suspended_job(
     where = {MASTERS: json.dumps(list(masters)), PATH: path}
     return {
         "apiVersion": "batch/v1",
-        "kind": "Job",
+        "kind": JOB,
         "metadata": {
             "name": name,
             "namespace": namespace,

@@ -12,8 +12,8 @@ from controllers.backup.jobs import location, name
 from controllers.backup.seen import ClaimView, DatasetView, Meta
 from controllers.config import ControllerConfig
 from controllers.dataset.seen import JobState, JobView
-from controllers.decision import CreateJob, Decision, Delete, DeleteJob
-from controllers.jobs import ATTEMPT, STEP
+from controllers.decision import Create, Decision, Delete
+from controllers.jobs import ATTEMPT, JOB, STEP
 
 NOW = 1_800_000_000.0
 UID = "9b1d4c22-1111-4222-8333-944455556666"
@@ -137,9 +137,9 @@ class World:
         elif step is decision.status:
             # Over the wire and back, as a controller that starts anew reads it.
             self.status = DataBackupStatus.read(step.model_dump(mode="json", by_alias=True, exclude_defaults=True))
-        elif isinstance(step, CreateJob):
+        elif isinstance(step, Create):
             self._create(step.body)
-        elif isinstance(step, DeleteJob):
+        elif isinstance(step, Delete) and step.kind == JOB:
             found = self.jobs.get(step.name)
             if found is not None and found.uid == step.uid:
                 del self.jobs[step.name]

@@ -8,8 +8,8 @@ from controllers.api.result import Master, Result, Totals
 from controllers.api.times import rfc3339
 from controllers.config import ControllerConfig
 from controllers.dataset import FINALIZER, JobState, JobView, MasterView, Meta, Observed, VolumeView
-from controllers.decision import CreateJob, CreateVolume, Decision, DeleteJob, DeleteVolume
-from controllers.jobs import ATTEMPT, RUN, STEP, job_name
+from controllers.decision import Create, Decision, Delete
+from controllers.jobs import ATTEMPT, JOB, RUN, STEP, job_name
 from controllers.volumes import VOLUME, volume_name
 
 NOW = 1_800_000_000.0
@@ -108,16 +108,28 @@ def applied(seen: Observed, decision: Decision, status: bool = True, children: b
         seen = replace(seen, status=decision.status)
     jobs = list(seen.jobs)
     for child in decision.children if children else ():
-        if isinstance(child, CreateJob):
-            labels = child.body["metadata"]["labels"]
-            jobs.append(job(labels[STEP], JobState.SUSPENDED, attempt=int(labels[ATTEMPT]), run=int(labels[RUN])))
-        elif isinstance(child, DeleteJob):
-            jobs = [found for found in jobs if found.uid != child.uid]
-        elif isinstance(child, DeleteVolume):
-            seen = _with_volume(seen, child.kind, VolumeView())
-        elif isinstance(child, CreateVolume):
-            seen = _with_volume(seen, child.kind, published()["volume" if child.kind == VOLUME else "claim"])
+        match child:
+            case Create(kind, body) if kind == JOB:
+                labels = body["metadata"]["labels"]
+                jobs.append(job(labels[STEP], JobState.SUSPENDED, attempt=int(labels[ATTEMPT]), run=int(labels[RUN])))
+            case Delete(kind, _, uid) if kind == JOB:
+                jobs = [found for found in jobs if found.uid != uid]
+            case Delete(kind):
+                seen = _with_volume(seen, kind, VolumeView())
+            case Create(kind):
+                seen = _with_volume(seen, kind, published()["volume" if kind == VOLUME else "claim"])
     return replace(seen, jobs=tuple(jobs))
+
+
+def made(decision: Decision, *kinds: str) -> list[dict[str, Any]]:
+    """What the decision creates; of these kinds alone, where some are named."""
+    created = [child for child in decision.children if isinstance(child, Create)]
+    return [child.body for child in created if not kinds or child.kind in kinds]
+
+
+def doomed(decision: Decision, *kinds: str) -> list[Delete]:
+    """What the decision deletes; of these kinds alone, where some are named."""
+    return [child for child in decision.children if isinstance(child, Delete) and (not kinds or child.kind in kinds)]
 
 
 def _with_volume(seen: Observed, kind: str, found: VolumeView) -> Observed:

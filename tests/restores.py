@@ -21,10 +21,10 @@ from controllers.api.times import rfc3339
 from controllers.dataset import JobState, decide
 from controllers.dataset.attempts import current
 from controllers.dataset.seen import LOAD, MOUNT, SIZE, STAGE
-from controllers.decision import CreateJob, Event
-from controllers.jobs import STEP
+from controllers.decision import Event
+from controllers.jobs import JOB, STEP
 from controllers.runtime.view import RuntimeView
-from tests.builders import NOW, applied, good, observed
+from tests.builders import NOW, applied, good, made, observed
 
 CHECKSUM = f"sha256:{'c' * 64}"
 MANIFEST = f"sha256:{'d' * 64}"
@@ -107,7 +107,7 @@ class Life:
             jobs = tuple(each if each in before.jobs else replace(each, **new) for each in self.seen.jobs)
             self.seen = replace(self.seen, jobs=jobs, runtime=self.stuck or self._runtime())
             self.events += decision.events
-            self.created += [child.body for child in decision.children if isinstance(child, CreateJob)]
+            self.created += made(decision, JOB)
             if self.seen == before and self.passes != self.crash_at:
                 return self.status
         raise AssertionError(f"still busy: {decision}")

@@ -23,10 +23,11 @@ from controllers.backup.seen import ClaimView, DatasetView, Place
 from controllers.backup.windup import REMOVAL_SECONDS
 from controllers.config import ControllerConfig
 from controllers.dataset.seen import JobState
-from controllers.decision import CreateJob, Decision, Delete, Problem
+from controllers.decision import Decision, Delete, Problem
 from controllers.jobs import MASTERS, PATH
 from controllers.observe_backup import dataset_view
 from tests.backup_kit import META, NOW, READY, World, job, observed, place, spec
+from tests.builders import made as created
 
 
 def status_of(decision: Decision) -> DataBackupStatus:
@@ -39,10 +40,6 @@ def why(decision: Decision) -> tuple[str, str]:
     found = find(status_of(decision).conditions, RECONCILING)
     assert found is not None
     return found.reason, found.message
-
-
-def created(decision: Decision) -> list[dict[str, Any]]:
-    return [child.body for child in decision.children if isinstance(child, CreateJob)]
 
 
 def command(body: dict[str, Any]) -> list[str]:

@@ -17,9 +17,10 @@ from controllers.backup import FINALIZER, Observed, decide
 from controllers.backup.report import COMPLETE, EXECUTING, FAILED, VERIFIED
 from controllers.backup.seen import FINAL, ClaimView, DatasetView, Place
 from controllers.dataset.seen import JobState, JobView
-from controllers.decision import CreateJob, Decision, DeleteJob, Problem
-from controllers.jobs import ATTEMPT, STEP
+from controllers.decision import Decision, Problem
+from controllers.jobs import ATTEMPT, JOB, STEP
 from tests.backup_kit import META, NOW, READY, World, job, observed, place, spec
+from tests.builders import doomed, made
 
 pytestmark = pytest.mark.xdist_group("backup laws")
 
@@ -141,10 +142,6 @@ def shown(decision: Decision) -> dict[str, str]:
     return {condition.type: condition.status for condition in status_of(decision).conditions}
 
 
-def made(decision: Decision) -> list[dict[str, Any]]:
-    return [child.body for child in decision.children if isinstance(child, CreateJob)]
-
-
 def test_only_drawn_edges_are_gone_and_what_is_over_stays_over(decided: list[tuple[Case, Decision]]) -> None:
     for case, decision in decided:
         if decision.status is None:
@@ -248,7 +245,7 @@ def test_who_waits_is_woken(decided: list[tuple[Case, Decision]]) -> None:
 def test_attempts_only_grow_and_deletions_name_what_was_seen(decided: list[tuple[Case, Decision]]) -> None:
     for case, decision in decided:
         uids = {found.uid for found in case.seen.jobs}
-        assert all(child.uid in uids for child in decision.children if isinstance(child, DeleteJob)), case.name
+        assert all(child.uid in uids for child in doomed(decision, JOB)), case.name
         if decision.status is not None:
             old, new = case.seen.status, status_of(decision)
             for name in ("take", "verify", "cleanup"):

@@ -35,10 +35,11 @@ from controllers.api.times import rfc3339
 from controllers.dataset import FINALIZER, JobState, JobView, MasterView, Observed, Problem, decide, restore
 from controllers.dataset.attempts import counted, current, given_up, of
 from controllers.dataset.seen import LOAD, MOUNT, SIZE, STAGE
-from controllers.decision import CreateJob, CreateVolume, Decision, DeleteJob, DeleteVolume
-from controllers.jobs import ATTEMPT, RUN, STEP
+from controllers.decision import Create, Decision
+from controllers.jobs import ATTEMPT, JOB, RUN, STEP
 from controllers.runtime.view import RuntimeView
-from tests.builders import NOW, REACHABLE, applied, at, good, job, managed, observed, published, spec
+from controllers.volumes import CLAIM, VOLUME
+from tests.builders import NOW, REACHABLE, applied, at, doomed, good, job, made, managed, observed, published, spec
 from tests.restores import CHECKSUM, COMPLETE, STOPPED, restoring, serving
 
 #: The drawn edges of docs/architecture.md; a phase may always stay. "" is the phase of a Dataset nobody has touched.
@@ -305,8 +306,7 @@ def test_nothing_is_created_while_deleting_and_nothing_for_a_spec_that_is_refuse
     """A Dataset that goes, or that cannot be served, makes no children."""
     for case, decision in decided:
         if case.seen.meta.deleting or case.seen.spec is None:
-            made = [child for child in decision.children if isinstance(child, CreateJob | CreateVolume)]
-            assert not made, case.name
+            assert not made(decision), case.name
 
 
 def test_at_most_one_job_is_created_and_only_where_there_is_none_of_that_attempt(
@@ -314,9 +314,9 @@ def test_at_most_one_job_is_created_and_only_where_there_is_none_of_that_attempt
 ) -> None:
     """Two Jobs of one run and attempt can never exist; the created one is the one that the status names."""
     for case, decision in decided:
-        made = [child.body["metadata"] for child in decision.children if isinstance(child, CreateJob)]
-        assert len(made) <= 1, case.name
-        for meta in made:
+        created = [body["metadata"] for body in made(decision, JOB)]
+        assert len(created) <= 1, case.name
+        for meta in created:
             assert decision.status is not None
             labels, step = meta["labels"], meta["labels"][STEP]
             mine = of(decision.status, step)
@@ -328,7 +328,7 @@ def test_at_most_one_job_is_created_and_only_where_there_is_none_of_that_attempt
 def test_a_finalizer_is_there_before_the_first_child(decided: list[tuple[Case, Decision]]) -> None:
     """Else a deletion between the two would leave the child behind."""
     for case, decision in decided:
-        if any(isinstance(child, CreateJob | CreateVolume) for child in decision.children):
+        if made(decision):
             kept = case.seen.meta.finalizers
             assert FINALIZER in (decision.finalizers.finalizers if decision.finalizers else kept), case.name
 
@@ -338,10 +338,9 @@ def test_deletions_name_the_uid_of_something_that_was_seen(decided: list[tuple[C
     for case, decision in decided:
         seen = case.seen
         uids = {found.uid for found in seen.jobs} | {seen.volume.uid, seen.claim.uid}
-        for child in decision.children:
-            if isinstance(child, DeleteJob | DeleteVolume):
-                assert child.uid, case.name
-                assert child.uid in uids, case.name
+        for child in doomed(decision):
+            assert child.uid, case.name
+            assert child.uid in uids, case.name
 
 
 def test_who_waits_is_woken(decided: list[tuple[Case, Decision]]) -> None:
@@ -448,7 +447,7 @@ def test_nothing_is_published_and_no_proof_is_claimed_before_a_restore_is_proved
         if status is None or status.restore.phase is None or case.seen.spec is None:
             continue
         if restore.unfinished(status):
-            assert not any(isinstance(child, CreateVolume) for child in decision.children), case.name
+            assert not made(decision, VOLUME, CLAIM), case.name
             assert status.phase != Phase.READY, case.name
         assert found is not None, case.name
         if found.status == TRUE:
@@ -462,11 +461,11 @@ def test_a_backup_is_staged_without_a_master_and_only_the_master_that_starts_fro
 ) -> None:
     """A journal has one writer; and a master that was started otherwise is never taken for the restored one."""
     for case, decision in decided:
-        for child in decision.children:
-            if not isinstance(child, CreateJob) or case.seen.spec is None or case.seen.spec.alluxio is not None:
+        for body in made(decision, JOB):
+            if case.seen.spec is None or case.seen.spec.alluxio is not None:
                 continue
             assert decision.status is not None
-            runtime, step = case.seen.runtime, child.body["metadata"]["labels"][STEP]
+            runtime, step = case.seen.runtime, body["metadata"]["labels"][STEP]
             assert runtime.master_gone if step == STAGE else runtime.master_ready, case.name
             if step != STAGE and restore.under_way(decision.status):
                 assert runtime.started_from == decision.status.restore.checksum != "", case.name
@@ -503,8 +502,7 @@ def test_a_volume_is_deleted_only_with_the_dataset_or_unclaimed_and_outdated(
 ) -> None:
     """PV and PVC go only with the Dataset; a PV that no longer fits is replaced when nobody holds its claim."""
     for case, decision in decided:
-        gone = [child for child in decision.children if isinstance(child, DeleteVolume)]
-        if gone and not case.seen.meta.deleting:
+        if doomed(decision, VOLUME, CLAIM) and not case.seen.meta.deleting:
             assert not case.seen.claim.uid, case.name
             assert not case.seen.volume.fits, case.name
 
@@ -514,7 +512,7 @@ def test_a_job_under_way_is_ended_only_for_a_new_run_a_deadline_or_a_deletion(
 ) -> None:
     """An attempt is not thrown away for an edit that does not touch its inputs."""
     for case, decision in decided:
-        ended = {child.uid for child in decision.children if isinstance(child, DeleteJob)}
+        ended = {child.uid for child in doomed(decision, JOB)}
         for found in case.seen.jobs:
             if found.uid in ended and not found.ended and found.run == case.seen.status.run.number:
                 assert decision.status is not None
@@ -555,8 +553,8 @@ def test_a_crash_between_status_and_children_loses_nothing(decided: list[tuple[C
 def _names(decision: Decision) -> set[str]:
     names = set()
     for child in decision.children:
-        name = child.body["metadata"]["name"] if isinstance(child, CreateJob | CreateVolume) else child.name
-        names.add(f"{type(child).__name__} {name}")
+        name = child.body["metadata"]["name"] if isinstance(child, Create) else child.name
+        names.add(f"{type(child).__name__} {child.kind} {name}")
     return names
 
 

@@ -23,9 +23,10 @@ from controllers.api.dataset import DatasetStatus, MasterStatus, Phase, parse_st
 from controllers.api.result import Changes, Exit, Master, Result, Totals
 from controllers.api.times import epoch, rfc3339
 from controllers.dataset import LOAD, SIZE, JobState, JobView, MasterView, Observed, Problem, decide
-from controllers.decision import CreateJob, Decision, DeleteVolume
-from controllers.jobs import STEP
-from tests.builders import NOW, REACHABLE, at, good, job, observed, published, spec
+from controllers.decision import Decision
+from controllers.jobs import JOB, STEP
+from controllers.volumes import CLAIM, VOLUME
+from tests.builders import NOW, REACHABLE, at, doomed, good, job, made, observed, published, spec
 
 HOUR = 3600.0
 MASTER = MasterStatus(address="alluxio-0.alluxio:19998", cluster_id="cluster-1", start_time_ms=1_000)
@@ -47,7 +48,7 @@ def decided(what: Observed) -> DatasetStatus:
     """Decide, and hold what no refresh may do: leave Ready, touch the volume, or start two Jobs."""
     decision = decide(what)
     assert decision.status is not None
-    assert not [child for child in decision.children if isinstance(child, DeleteVolume)]
+    assert not doomed(decision, VOLUME, CLAIM)
     assert len(created(decision)) <= 1
     # What is written is what the next pass reads.
     assert parse_status({"status": status_dict(decision.status)}) == decision.status
@@ -56,7 +57,7 @@ def decided(what: Observed) -> DatasetStatus:
 
 def created(decision: Decision) -> list[dict[str, Any]]:
     """Return the Jobs that a decision creates."""
-    return [child.body for child in decision.children if isinstance(child, CreateJob)]
+    return made(decision, JOB)
 
 
 def argv(decision: Decision) -> dict[str, str]:
@@ -341,8 +342,7 @@ def test_a_claim_deleted_by_hand_during_a_refresh_is_made_anew() -> None:
     what = go_on(seen(asked="monday", spec=spec(volume={"publish": "AfterVerify"})))
     gone = replace(what, claim=observed().claim, volume=observed().volume)
 
-    made = [type(child).__name__ for child in decide(gone).children]
-    assert made.count("CreateVolume") == 2
+    assert len(made(decide(gone), VOLUME, CLAIM)) == 2
 
 
 # --- by schedule ------------------------------------------------------------------------------------------------------

@@ -12,16 +12,14 @@ from controllers.api.result import Result, Totals
 from controllers.api.spelling import decode
 from controllers.config import ControllerConfig
 from controllers.dataset import JobState, decide
-from controllers.decision import CreateJob
-from controllers.jobs import CONTAINER, child_labels, job_name, masters_and_path
+from controllers.jobs import CONTAINER, JOB, child_labels, job_name, masters_and_path
 from controllers.jobview import job_view, pods_of, waiting_reason
-from tests.builders import MASTERS, UID, observed, spec
+from tests.builders import MASTERS, UID, made, observed, spec
 
 
 def created(**changes: Any) -> dict[str, Any]:
     """The Job that is created for a new Dataset."""
-    decision = decide(observed(**changes))
-    (job,) = (child.body for child in decision.children if isinstance(child, CreateJob))
+    (job,) = made(decide(observed(**changes)), JOB)
     return job
 
 

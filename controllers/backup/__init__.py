@@ -18,7 +18,8 @@ from controllers.backup.after import Verdict
 from controllers.backup.seen import FINAL, FINALIZER, Observed
 from controllers.backup.step import Step
 from controllers.dataset.seen import JobState, JobView
-from controllers.decision import Child, Decision, DeleteJob, Event, SetFinalizers
+from controllers.decision import Child, Decision, Delete, Event, SetFinalizers
+from controllers.jobs import JOB
 
 __all__ = ["FINALIZER", "Observed", "decide"]
 
@@ -81,9 +82,9 @@ def _deadline_in(seen: Observed, status: DataBackupStatus) -> float | None:
 
 def _stale(seen: Observed, status: DataBackupStatus, children: tuple[Child, ...]) -> tuple[Child, ...]:
     """Return deletions of every Job whose result is recorded, but for the last failed one: people read its log."""
-    doomed = {child.name for child in children if isinstance(child, DeleteJob)}
+    doomed = {child.name for child in children if isinstance(child, Delete)}
     return tuple(
-        DeleteJob(job.name, job.uid)
+        Delete(JOB, job.name, job.uid)
         for job in seen.jobs
         if job.state is not JobState.DELETING and job.name not in doomed and not _wanted(seen, job, status)
     )

@@ -8,7 +8,8 @@ from controllers.backup import jobs, reasons, work
 from controllers.backup.seen import Observed
 from controllers.backup.step import Step, changed
 from controllers.dataset.seen import JobView
-from controllers.decision import CreateJob, Delete
+from controllers.decision import Create, Delete
+from controllers.jobs import JOB
 
 #: So many attempts to verify; what a Job says of the backup itself counts at once.
 VERIFICATIONS = 3
@@ -73,7 +74,7 @@ def _verifying(seen: Observed, status: DataBackupStatus) -> Step:
     attempt = status.verify.attempt
     job = seen.job(VERIFY, attempt)
     if job is None and place is not None:
-        made = (CreateJob(jobs.verify(seen, place, attempt)),)
+        made = (Create(JOB, jobs.verify(seen, place, attempt)),)
         text = seen.problem.message if seen.problem else f"created Job {jobs.name(seen.meta, VERIFY, attempt)}"
         return Step(status, reasons.VERIFYING, text, made)
     text = (job.waiting if job else "") or f"Job {jobs.name(seen.meta, VERIFY, attempt)} reads it again"

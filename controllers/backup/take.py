@@ -18,7 +18,8 @@ from controllers.backup.seen import Observed
 from controllers.backup.step import Step, changed
 from controllers.dataset.attempts import past
 from controllers.dataset.seen import JobState, JobView
-from controllers.decision import CreateJob
+from controllers.decision import Create
+from controllers.jobs import JOB
 
 #: Why a pod does not start is known from events, which are looked up again after so many seconds.
 LOOK_AGAIN = 10.0
@@ -112,7 +113,7 @@ def _create(seen: Observed, status: DataBackupStatus, spec: DataBackupSpec) -> S
         master=BackupMaster(address=known.address, cluster_id=known.cluster_id, start_time_ms=known.start_time_ms),
     )
     name = jobs.name(seen.meta, TAKE, status.take.attempt)
-    made = (CreateJob(jobs.take(seen, spec, status.take.attempt)),)
+    made = (Create(JOB, jobs.take(seen, spec, status.take.attempt)),)
     if seen.problem is not None:  # the last try was refused; what is claimed is what was seen
         return Step(status, seen.problem.reason, seen.problem.message, made)
     return Step(status, reasons.JOB_CREATED, f"created Job {name}", made)

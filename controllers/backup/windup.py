@@ -14,7 +14,8 @@ from controllers.backup.seen import FINALIZER, Observed
 from controllers.backup.step import Step, changed
 from controllers.dataset.attempts import past
 from controllers.dataset.seen import JobState, JobView
-from controllers.decision import Child, CreateJob, DeleteJob
+from controllers.decision import Child, Create, Delete
+from controllers.jobs import JOB
 
 #: So many removals, each within so many seconds of its beginning.
 REMOVALS, REMOVAL_SECONDS = 3, 120.0
@@ -90,7 +91,7 @@ def _what_stays(status: DataBackupStatus) -> str:
 def _stop(seen: Observed, status: DataBackupStatus, reason: str) -> Step | None:
     """Return the step that ends every Job but those that remove; None where none of them runs."""
     alive = [job for job in seen.jobs if job.step != REMOVE and not job.ended]
-    doomed = tuple(DeleteJob(job.name, job.uid) for job in alive if job.state is not JobState.DELETING)
+    doomed = tuple(Delete(JOB, job.name, job.uid) for job in alive if job.state is not JobState.DELETING)
     if not alive and not seen.running_pods:
         return None
     names = [job.name for job in alive] or list(seen.running_pods)
@@ -143,7 +144,7 @@ def _removing(
     status = changed(status, cleanup=work.started(mine, seen.now))
     made: tuple[Child, ...] = ()
     if job is None and place is not None:
-        made = (CreateJob(jobs.remove(seen, place, status.cleanup.attempt, partial_only=partial_only)),)
+        made = (Create(JOB, jobs.remove(seen, place, status.cleanup.attempt, partial_only=partial_only)),)
     return Step(status, reason, _text(status, job.waiting if job else ""), made, max(1.0, _until(seen, status.cleanup)))
 
 

@@ -29,7 +29,8 @@ from controllers.dataset.seen import (
     VolumeView,
 )
 from controllers.dataset.steps import Step
-from controllers.decision import Child, Decision, DeleteJob, Problem, SetFinalizers
+from controllers.decision import Child, Decision, Delete, Problem, SetFinalizers
+from controllers.jobs import JOB
 
 __all__ = [
     "FINALIZER",
@@ -101,7 +102,7 @@ def _not_ready(status: DatasetStatus) -> Phase:
 def _stale_jobs(seen: Observed, status: DatasetStatus) -> tuple[Child, ...]:
     """Return deletions of every Job whose result is recorded, but for the last failed one: people read its log."""
     return tuple(
-        DeleteJob(job.name, job.uid)
+        Delete(JOB, job.name, job.uid)
         for job in seen.jobs
         if job.state is not JobState.DELETING and not _wanted(job, status)
     )

@@ -6,7 +6,8 @@ Nothing blocks for ever without saying on whom: every wait names what it waits f
 from controllers.api.dataset import DatasetStatus
 from controllers.dataset.seen import FINALIZER, Observed, VolumeView
 from controllers.dataset.steps import Step
-from controllers.decision import DeleteJob, DeleteVolume
+from controllers.decision import Delete
+from controllers.jobs import JOB
 from controllers.volumes import CLAIM, VOLUME
 
 
@@ -14,23 +15,23 @@ def wind_up(seen: Observed, status: DatasetStatus) -> Step | None:
     """Return the next step of the deletion, or None when nothing is left and the finalizer may go."""
     if FINALIZER not in seen.meta.finalizers:
         return None
-    doomed = tuple(DeleteJob(job.name, job.uid) for job in seen.jobs if job.state.name != "DELETING")
+    doomed = tuple(Delete(JOB, job.name, job.uid) for job in seen.jobs if job.state.name != "DELETING")
     if seen.jobs or seen.running_pods:
         names = [job.name for job in seen.jobs] or list(seen.running_pods)
         return _wait(status, "CancellingJobs", f"waiting for {_list(names)} to end", doomed)
     if seen.claim.uid:
-        remove = () if seen.claim.deleting else (DeleteVolume(CLAIM, seen.claim.name, seen.claim.uid),)
+        remove = () if seen.claim.deleting else (Delete(CLAIM, seen.claim.name, seen.claim.uid),)
         users = f"; it is in use by pods {_list(seen.claim_users)}" if seen.claim_users else ""
         text = f"waiting for claim {seen.claim.name} to go{users}{_held(seen.claim)}"
         return _wait(status, "DeletingClaim", text, remove)
     if seen.volume.uid:
-        remove = () if seen.volume.deleting else (DeleteVolume(VOLUME, seen.volume.name, seen.volume.uid),)
+        remove = () if seen.volume.deleting else (Delete(VOLUME, seen.volume.name, seen.volume.uid),)
         text = f"waiting for volume {seen.volume.name} to go{_held(seen.volume)}"
         return _wait(status, "DeletingVolume", text, remove)
     return None
 
 
-def _wait(status: DatasetStatus, reason: str, message: str, children: tuple[DeleteJob | DeleteVolume, ...]) -> Step:
+def _wait(status: DatasetStatus, reason: str, message: str, children: tuple[Delete, ...]) -> Step:
     return Step(status, reason, message, children=children, requeue_after=10.0)
 
 

@@ -15,8 +15,8 @@ from controllers.dataset import check, refresh, restore, results, stepjob
 from controllers.dataset.attempts import UNREACHABLE, changed, current, given_up, of, phase_of, plan, probe_at, retry_at
 from controllers.dataset.gates import gate
 from controllers.dataset.seen import LOAD, MOUNT, RETRY_ANNOTATION, SIZE, STAGE, JobState, JobView, Observed
-from controllers.decision import Child, CreateJob
-from controllers.jobs import MUTE
+from controllers.decision import Child, Create
+from controllers.jobs import JOB, MUTE
 
 #: Job and pod come by two watches: how long the pod's last words may lag behind the Job's end. Whoever deletes a pod by
 #: hand waits as long, because its last words go with it.
@@ -90,7 +90,7 @@ def _create(seen: Observed, spec: DatasetSpec, step: str) -> Step:
         status = changed(status, LOAD, loader=stepjob.loader(seen, spec).value)
     if step == STAGE and restore.under_way(status):
         status = restore.changed(status, source=str(restore.source(seen, spec)))
-    made = (CreateJob(stepjob.job(replace(seen, status=status), spec, step)),)
+    made = (Create(JOB, stepjob.job(replace(seen, status=status), spec, step)),)
     if seen.problem is not None:  # the last try was refused; what is claimed is what was seen
         return Step(status, seen.problem.reason, seen.problem.message, children=made, stalled=True)
     return replace(_created(status, name), children=made)

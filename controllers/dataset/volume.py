@@ -11,7 +11,7 @@ from controllers.api.conditions import FALSE, TRUE, UNKNOWN
 from controllers.api.dataset import DatasetSpec, DatasetStatus, Phase, Publish
 from controllers.dataset import restore
 from controllers.dataset.seen import Observed, VolumeView
-from controllers.decision import Child, CreateVolume, DeleteVolume
+from controllers.decision import Child, Create, Delete
 from controllers.volumes import CLAIM, VOLUME, csi_source, persistent_volume, persistent_volume_claim
 
 
@@ -41,13 +41,13 @@ def children(seen: Observed, status: DatasetStatus, spec: DatasetSpec) -> tuple[
     meta, volume, wanted = seen.meta, seen.volume, []
     useless = (volume.released and not seen.claim.bound) or (not volume.fits and not seen.claim.uid)
     if volume.uid and useless and not volume.deleting:
-        return (DeleteVolume(VOLUME, volume.name, volume.uid),)
+        return (Delete(VOLUME, volume.name, volume.uid),)
     if not volume.uid:
         source = csi_source(seen.masters, seen.path, meta.uid, seen.config.volume)
         body = persistent_volume(meta.namespace, meta.name, meta.uid, spec, source, seen.config.volume)
-        wanted.append(CreateVolume(VOLUME, body))
+        wanted.append(Create(VOLUME, body))
     if not seen.claim.uid and not (volume.deleting or volume.claimed or not volume.fits):
-        wanted.append(CreateVolume(CLAIM, persistent_volume_claim(meta.namespace, meta.name, meta.uid, spec)))
+        wanted.append(Create(CLAIM, persistent_volume_claim(meta.namespace, meta.name, meta.uid, spec)))
     return tuple(wanted)
 
 
