@@ -92,8 +92,9 @@ class Steps:
 
     def __init__(self, spill: Path, masters: Sequence[str], **settings: Any) -> None:
         self.command = StepCommand("load", tuple(masters), "/", parallelism=4, spill_path=str(spill))
-        self.settings = Settings(tuple(masters), **{"connect_seconds": 5.0, **settings})
+        self.settings = Settings(tuple(masters), **{"connect_seconds": 20.0, **settings})
         self.shown: list[Progress] = []
+        self.clock: Callable[[], float] = time.monotonic
         self.watch = self._watch("load", 60)
 
     def run(self, step: str, path: str = "/", **changes: Any) -> tuple[Result, Exit]:
@@ -108,4 +109,4 @@ class Steps:
         return self.run("size", path, evidence=loaded.evidence, **changes) if code is Exit.COMPLETE else (loaded, code)
 
     def _watch(self, step: str, no_progress: float) -> Watch:
-        return Watch(step, self.shown.append, time.monotonic, no_progress)
+        return Watch(step, self.shown.append, self.clock, no_progress)

@@ -46,7 +46,7 @@ def master(tree: Path) -> Iterator[AlluxioMaster]:
 
 
 def _at(*masters: AlluxioMaster, **more: Any) -> Settings:
-    return Settings([f"127.0.0.1:{master.port}" for master in masters], **{"connect_seconds": 2.0, **more})
+    return Settings([f"127.0.0.1:{master.port}" for master in masters], **{"connect_seconds": 20.0, **more})
 
 
 @pytest.fixture
@@ -252,7 +252,7 @@ def test_a_step_that_is_told_to_end_waits_for_no_answer_of_a_master_that_hangs(
 
     def hanging(request: Any, answer: Answer) -> Any:
         watch.terminate()
-        answered.wait(20)
+        answered.wait(50)
         return answer(request)
 
     intercept(master, methods.GET_METRICS, hanging)
@@ -306,10 +306,11 @@ def test_a_bug_in_a_thread_of_the_walk_reaches_the_caller(
     client: Client, watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And no thread stays behind."""
+    others = set(threading.enumerate())
     monkeypatch.setattr(client, "list", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         _walk(client, watch, tmp_path)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("walk-")]
+    assert not [thread for thread in set(threading.enumerate()) - others if thread.name.startswith("walk-")]
 
 
 def test_a_session_that_another_thread_closed_is_replaced_like_a_broken_one(client: Client) -> None:
