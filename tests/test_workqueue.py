@@ -91,7 +91,7 @@ def test_a_key_that_comes_back_at_done_wakes_an_idle_worker(
     clock.block_until(waiters=2)  # the timer and the idle worker
     queue.add("a")
     queue.done("a")
-    assert idle.result(timeout=10) == "a"
+    assert idle.result(timeout=40) == "a"
 
 
 def test_done_without_a_new_add_leaves_nothing(queue: Queue) -> None:
@@ -152,7 +152,7 @@ def test_never_two_workers_on_one_key_and_nothing_is_lost_with_64_threads(thread
     workers = [threads.submit(work) for _ in range(64)]
     for producer in [threads.submit(produce, seed) for seed in range(16)]:
         producer.result()
-    assert queue.shut_down(drain=True, timeout=30)
+    assert queue.shut_down(drain=True, timeout=40)
     for worker in workers:
         worker.result()
     assert seen == wanted, "a worker looked after the last add of every key"

@@ -115,10 +115,10 @@ def test_a_delay_that_is_not_a_number_is_refused_and_one_without_end_is_kept(que
 
 
 def test_ten_thousand_delayed_keys_share_one_timer_thread(queue: Queue, clock: FakeClock) -> None:
-    before = threading.active_count()
+    others = set(threading.enumerate())
     for number in range(10_000):
         queue.add_after(f"ns/{number}", 1 + number % 7)
-    assert threading.active_count() == before
+    assert not set(threading.enumerate()) - others
     clock.advance(7)
     assert len(queue) == 10_000
 
@@ -164,7 +164,7 @@ def test_the_system_clock_drives_a_delay() -> None:
     queue.add_after("near", 0.001)
     assert queue.get() == "near"
     queue.done("near")
-    assert queue.shut_down(drain=True, timeout=10)
+    assert queue.shut_down(drain=True, timeout=40)
 
 
 def test_the_back_off_doubles_from_5_ms_to_300_s_and_stays_there() -> None:
@@ -258,11 +258,11 @@ def test_a_wait_tells_a_notification_from_the_end_of_its_time(clock: FakeClock) 
         clock.block_until(waiters=1)
         with condition:
             condition.notify()
-        assert notified.result(timeout=10) is True
+        assert notified.result(timeout=40) is True
         late = pool.submit(wait_for_the_end)
         clock.block_until(waiters=1)
         clock.advance(100)
-        assert late.result(timeout=10) == 5
+        assert late.result(timeout=40) == 5
     with condition:
         assert clock.wait(condition, 0) is False
         assert SystemClock().wait(condition, 0) is False
