@@ -47,14 +47,15 @@ def _demo(*flags: str) -> list[str]:
 
 
 def _nothing_is_left(tmp_path: Path) -> bool:
-    commands = [file.read_bytes() for file in _command_lines()]
-    mine = [command for command in commands if str(tmp_path).encode() in command]
+    mine = [command for command in _command_lines() if str(tmp_path).encode() in command]
     kubeconfig = (tmp_path / ".kube" / "config").read_text(encoding="utf-8")
     return not mine and not list((tmp_path / "tmp").iterdir()) and kubeconfig == "precious"
 
 
-def _command_lines() -> Iterator[Path]:
-    return (file for file in Path("/proc").glob("[0-9]*/cmdline") if file.exists())
+def _command_lines() -> Iterator[bytes]:
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            yield file.read_bytes()
 
 
 def test_once_ends_with_the_ready_dataset_as_json_and_leaves_nothing(
