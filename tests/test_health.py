@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter
 from controllers.health import CannotListenError, HealthServer, HttpServer, MetricsServer
 
 BIND = "127.0.0.1:0"
+WAIT = 40.0  # real seconds after which a test gives up
 Start = Callable[[HttpServer], HttpServer]
 
 
@@ -30,7 +31,7 @@ def start() -> Iterator[Start]:
 
 
 def get(server: HttpServer, path: str, method: str = "GET") -> tuple[int, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=WAIT)
     connection.request(method, path)
     with connection.getresponse() as response:
         found = response.status, response.read().decode()
@@ -90,14 +91,14 @@ def test_a_client_that_says_nothing_and_a_slow_scrape_hold_up_no_probe(start: St
 
     def slow() -> str:
         begun.set()
-        release.wait(10)
+        release.wait(WAIT)
         return ""
 
     server = start(HealthServer(BIND, {}, {"slow": slow}))
     with socket.create_connection(("127.0.0.1", server.port)):
         asker = threading.Thread(target=get, args=(server, "/readyz"))
         asker.start()
-        assert begun.wait(5)
+        assert begun.wait(WAIT)
         assert get(server, "/healthz") == (200, "ok")
         release.set()
         asker.join()
@@ -106,7 +107,7 @@ def test_a_client_that_says_nothing_and_a_slow_scrape_hold_up_no_probe(start: St
 def test_a_client_that_says_nothing_is_cut_off(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("controllers.health.CLIENT_SECONDS", 0.05)
     server = start(HealthServer(BIND, {}, {}))
-    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=WAIT) as client:
         assert client.recv(1) == b""
 
 

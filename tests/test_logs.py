@@ -175,4 +175,4 @@ def test_sigusr1_writes_the_stack_of_every_thread_and_ends_nothing() -> None:
         lines = iter(process.stderr.readline, "")
         assert "Thread" in next(lines)
         assert any("Current thread" in line for line in lines)
-        assert process.communicate("", timeout=10)[0] == "alive\n"
+        assert process.communicate("", timeout=40)[0] == "alive\n"

@@ -36,8 +36,8 @@ def test_a_bug_is_counted_as_a_panic_and_any_other_error_is_not(outcome: Outcome
     workers = Workers(queue, process, Metrics(registry).controller("dataset", 1), 1)
     workers.start()
     queue.add(KEY)
-    assert done.wait(10)
-    assert workers.stop(10)
+    assert done.wait(40)
+    assert workers.stop(40)
 
     name, panics = "controller_runtime_reconcile_total", "controller_runtime_reconcile_panics_total"
     assert registry.get_sample_value(name, {"controller": "dataset", "result": counted["result"]}) == 1
