@@ -57,6 +57,10 @@ def print_list(source: Cluster, namespace: str | None, dataset: str, output: str
         print(json.dumps({"apiVersion": "v1", "kind": "List", "items": [strip(item) for item in found]}, indent=2))
     elif not found:
         of, where = f" of Dataset {dataset}" if dataset else "", f" in namespace {namespace}" if namespace else ""
+        if dataset == "verify":  # more likely a name was forgotten
+            raise Failure(
+                Code.USAGE, f"no DataBackups{of}{where}. To have one verified: fluidctl backups verify BACKUP"
+            )
         print(f"No DataBackups{of}{where}.", file=sys.stderr)
     else:
         print("\n".join(listing(found, now, wide=output == "wide", namespaces=namespace is None)))

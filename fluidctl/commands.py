@@ -165,9 +165,11 @@ def backup(
 def backups(
     dataset: Annotated[
         str,
-        typer.Argument(help="List only those of this Dataset. The word verify: have BACKUP read and compared again."),
+        typer.Argument(
+            help="List only those of this Dataset. verify, before a BACKUP: have that read and compared again."
+        ),
     ] = "",
-    name: Annotated[str, typer.Argument(metavar="BACKUP", help="With verify: the DataBackup.")] = "",
+    name: Annotated[str, typer.Argument(metavar="BACKUP", help="After verify: the DataBackup.")] = "",
     all_namespaces: Annotated[bool, typer.Option("-A", "--all-namespaces", help="List all namespaces.")] = False,
     output: Annotated[str, typer.Option("--output", "-o", help="wide or json.")] = "",
     wait_for: Annotated[bool, typer.Option("--wait", help="With verify: wait for the outcome.")] = False,
@@ -177,8 +179,7 @@ def backups(
     context: Context = "",
 ) -> None:
     """List DataBackups, or verify one again: fluidctl backups verify BACKUP."""
-    verify = dataset == "verify"
-    if verify != bool(name) or (name and (all_namespaces or output)):
+    if (name and (dataset != "verify" or all_namespaces or output)) or (wait_for and not name):
         raise Failure(Code.USAGE, "give one name to list the backups of a Dataset, or: fluidctl backups verify BACKUP")
     _listed(output, all_namespaces, namespace)
     from fluidctl import backups as of
@@ -187,7 +188,7 @@ def backups(
     limit = follow.seconds(timeout)
     with follow.cluster(kubeconfig, context) as source:
         where = namespace or source.default_namespace
-        if not verify:
+        if not name:
             of.print_list(source, None if all_namespaces else where, dataset, output, time.time())
             return
         request = of.request_verification(source, where, name, time.time())

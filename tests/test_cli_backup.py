@@ -269,7 +269,9 @@ def test_a_backup_is_read_again_on_request(
     [
         ("verify absent", Code.NOT_FOUND, "no DataBackup absent"),
         ("verify running", Code.USAGE, "is Executing: only one that is Complete"),
-        ("verify", Code.USAGE, "backups verify BACKUP"),
+        ("verify", Code.USAGE, "no DataBackups of Dataset verify"),
+        ("verify --wait", Code.USAGE, "backups verify BACKUP"),
+        ("imagenet --wait", Code.USAGE, "backups verify BACKUP"),
         ("imagenet running", Code.USAGE, "backups verify BACKUP"),
         ("-A -n default", Code.USAGE, "-A"),
         ("-o yaml", Code.USAGE, "-o"),
@@ -283,6 +285,17 @@ def test_what_cannot_be_listed_or_verified_is_refused_in_one_line(
 
     assert named in _fails(code, f"backups {arguments}", capsys)
     assert not _objects(server, BACKUPS)["running"]["metadata"].get("annotations")
+
+
+def test_a_dataset_may_have_the_name_verify(server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """One name lists, two verify: also a backup of that Dataset, or one of that name."""
+    _backup(server, "verify", dataset="verify", phase="Complete")
+    _backup(server, "other", phase="Complete")
+
+    assert main(["backups", "verify"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["NAME", "verify"]
+    assert main(["backups", "verify", "verify"]) == 0
+    assert VERIFY_REQUESTED in _objects(server, BACKUPS)["verify"]["metadata"]["annotations"]
 
 
 def test_a_restore_makes_a_dataset_and_its_runtime_like_those_that_were_backed_up(
