@@ -35,10 +35,30 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield made
 
 
+class Slow(World):
+    """Its Alluxio loads nothing until ``go`` is set, so that there is a middle on any machine."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.go, master = threading.Event(), self.dev.master
+        assert master is not None
+        load = master._load
+
+        def held(*args: Any, **how: Any) -> None:
+            self.go.wait()
+            load(*args, **how)
+
+        master._load = held  # type: ignore[method-assign]
+
+    def __exit__(self, *_: object) -> None:
+        self.go.set()
+        super().__exit__()
+
+
 @pytest.fixture
-def slow(tmp_path: Path) -> Iterator[World]:
-    """The same, but loading takes a few seconds, so that there is a middle."""
-    with World(tree(tmp_path / "data"), tmp_path / "work", files_per_second=20) as made:
+def slow(tmp_path: Path) -> Iterator[Slow]:
+    """The same, but loading takes until the test lets it go on."""
+    with Slow(tree(tmp_path / "data"), tmp_path / "work") as made:
         yield made
 
 
@@ -51,6 +71,11 @@ def loading(world: World, name: str = "one") -> Obj:
 
     (pod,) = world.eyes.until(running)
     return dict(pod)
+
+
+def loads_seen(world: World) -> set[str]:
+    """Return name and uid of each Job of a load that there was."""
+    return {line for line in world.eyes.jobs_seen.copy() if "-load-" in line}
 
 
 # --- the good way -----------------------------------------------------------------------------------------------------
@@ -103,13 +128,14 @@ def test_ten_datasets_over_ten_paths_are_all_ready(world: World) -> None:
         assert world.ready(f"part-{index}")["status"]["fileCount"] == 10
 
 
-def test_two_datasets_on_one_path_load_one_after_the_other(slow: World) -> None:
+def test_two_datasets_on_one_path_load_one_after_the_other(slow: Slow) -> None:
     """The second says for whom it waits, and is Ready in the end."""
     slow.apply("one")
     loading(slow)
     slow.apply("two")
 
     slow.until("two", "Ready", "False", "WaitingForTurn", "default/one is at work on /, which overlaps /")
+    slow.go.set()
     slow.ready("one")
     slow.ready("two")
 
@@ -231,7 +257,7 @@ def test_a_directory_that_may_not_be_read_is_never_ready(tmp_path: Path) -> None
         world.dev.master.behaviour.failing[b"/d001"] = grpc.StatusCode.PERMISSION_DENIED
         world.apply(spec=world.spec(load={"maxAttempts": 1}))
 
-        found = world.until("one", "Stalled", "True", seconds=60)
+        found = world.until("one", "Stalled", "True")
 
         assert found["status"]["phase"] == "Failed"
         assert "/d001" in condition(found, "Ready")["message"]
@@ -244,7 +270,7 @@ def test_a_directory_that_alluxio_shows_as_empty_is_never_ready(tmp_path: Path) 
         (world.data / "d001" / "link").symlink_to("/nonexistent/target")
         world.apply(spec=world.spec(load={"maxAttempts": 1}))
 
-        found = world.until("one", "Stalled", "True", seconds=60)
+        found = world.until("one", "Stalled", "True")
 
         assert found["status"]["load"]["lastReason"] == "Incomplete"
         assert "/d001" in found["status"]["load"]["failedDirectories"]
@@ -263,12 +289,14 @@ def test_a_dataset_of_fluid_is_read_and_what_is_not_served_is_named(world: World
 # --- what happens in the middle ---------------------------------------------------------------------------------------
 
 
-def test_inputs_that_change_in_mid_load_begin_a_new_run(slow: World) -> None:
+def test_inputs_that_change_in_mid_load_begin_a_new_run(slow: Slow) -> None:
     """The old Job goes; the counts are those of the last spec."""
     slow.apply(spec=_at(slow))
     loading(slow)
 
     slow.cluster.merge_patch(DATASETS, "default", "one", {"spec": {"alluxio": {"datasetPath": "/d001"}}})
+    slow.eyes.until(lambda: 2 in slow.eyes.runs["one"])
+    slow.go.set()
 
     status = slow.until("one", "Ready", "True")["status"]
     assert (status["run"]["number"], status["run"]["reason"]) == (2, "InputsChanged")
@@ -285,12 +313,14 @@ def test_back_and_forth_is_three_runs(world: World) -> None:
         assert world.ready()["status"]["run"]["number"] == number
 
 
-def test_an_edit_that_is_no_input_costs_no_run(slow: World) -> None:
+def test_an_edit_that_is_no_input_costs_no_run(slow: Slow) -> None:
     """Parallelism changes: the Job goes on, the generation is observed."""
     slow.apply()
     loading(slow)
 
     slow.cluster.merge_patch(DATASETS, "default", "one", {"spec": {"load": {"parallelism": 3}}})
+    slow.eyes.until(lambda: [one for one in slow.eyes.all(DATASETS) if one["status"]["observedGeneration"] == 2])
+    slow.go.set()
 
     found = slow.ready()
     assert found["status"]["run"]["number"] == 1
@@ -298,7 +328,7 @@ def test_an_edit_that_is_no_input_costs_no_run(slow: World) -> None:
     assert len({line.split()[0] for line in slow.eyes.jobs_seen}) == 2
 
 
-def test_a_dataset_deleted_in_mid_load_leaves_nothing(slow: World) -> None:
+def test_a_dataset_deleted_in_mid_load_leaves_nothing(slow: Slow) -> None:
     """Job and pod are ended first."""
     slow.apply()
     loading(slow)
@@ -308,42 +338,52 @@ def test_a_dataset_deleted_in_mid_load_leaves_nothing(slow: World) -> None:
     slow.gone()
 
 
-def test_a_job_deleted_by_hand_is_made_again_and_costs_no_attempt(slow: World) -> None:
+def test_a_job_deleted_by_hand_is_made_again_and_costs_no_attempt(slow: Slow) -> None:
     """Same name, another uid; Ready in the end, no failure counted."""
     slow.apply()
     loading(slow)
     (job,) = slow.eyes.all(JOBS)
 
     slow.cluster.delete(JOBS, "default", job["metadata"]["name"])
+    loads = slow.eyes.until(lambda: len(found := loads_seen(slow)) == 2 and found)
+    slow.go.set()
 
     status = slow.ready()["status"]
-    loads = [line for line in slow.eyes.jobs_seen if "-load-" in line]
     assert len({line.split()[0] for line in loads}) == 1
-    assert len(loads) == 2
+    assert loads_seen(slow) == loads
     assert status["load"].get("failures", 0) == 0
 
 
-def test_an_evicted_pod_costs_no_attempt(slow: World) -> None:
+def test_an_evicted_pod_costs_no_attempt(slow: Slow) -> None:
     """The Job makes a new pod; it is one Job all the time."""
     slow.apply()
     pod = loading(slow)
 
     evict(slow.cluster, pod)
+    slow.eyes.until(lambda: pod["metadata"]["uid"] not in [found["metadata"]["uid"] for found in slow.eyes.all(PODS)])
+    slow.go.set()
 
-    status = slow.ready(seconds=60)["status"]
+    status = slow.ready()["status"]
     assert status["load"].get("failures", 0) == 0
-    assert len([line for line in slow.eyes.jobs_seen if "-load-" in line]) == 1
+    assert len(loads_seen(slow)) == 1
 
 
-def test_a_killed_container_is_an_attempt_and_the_next_one_succeeds(slow: World) -> None:
+def test_a_killed_container_is_an_attempt_and_the_next_one_succeeds(
+    slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """SIGKILL, as for out of memory: attempt 2 follows after the back-off."""
+    monkeypatch.setattr("controllers.dataset.attempts.RETRY_BASE", 1.0)
     slow.apply()
     pod = loading(slow)
 
     kill(slow, pod, signal.SIGKILL)
 
-    slow.until("one", "MetadataLoaded", "False", "Signal9")
-    status = slow.ready(seconds=60)["status"]
+    def failed() -> Obj:
+        return next((load for one in slow.eyes.all(DATASETS) if (load := one["status"]["load"]).get("failures")), {})
+
+    assert slow.eyes.until(failed)["lastReason"] == "Signal9"
+    slow.go.set()
+    status = slow.ready()["status"]
     assert status["load"]["attempt"] == 2
 
 
@@ -438,19 +478,20 @@ def test_a_pod_that_never_starts_gives_its_place_to_a_dataset_that_waits(
 # --- the controller ---------------------------------------------------------------------------------------------------
 
 
-def test_a_controller_that_comes_back_in_mid_load_finds_its_job(slow: World) -> None:
+def test_a_controller_that_comes_back_in_mid_load_finds_its_job(slow: Slow) -> None:
     """One Job of each step in all, whoever was watching."""
     slow.apply()
     loading(slow)
 
     slow.stop_controller()
     slow.start_controller()
+    slow.go.set()
 
     slow.ready()
     assert len(slow.eyes.jobs_seen) == 2
 
 
-def test_of_two_controllers_one_acts_and_the_other_takes_over(slow: World) -> None:
+def test_of_two_controllers_one_acts_and_the_other_takes_over(slow: Slow) -> None:
     """The Lease is given up at the end, so the other one need not wait for it to run out."""
     second = slow.start_controller()
     slow.apply()
@@ -458,6 +499,7 @@ def test_of_two_controllers_one_acts_and_the_other_takes_over(slow: World) -> No
 
     first = slow._controllers.pop(0)
     first.stop()
+    slow.go.set()
 
     slow.ready()
     assert not second.failed
@@ -480,7 +522,7 @@ def test_without_crds_the_controller_says_so_and_does_not_start(tmp_path: Path, 
             controller.start()
 
 
-def test_objects_of_another_namespace_with_forged_labels_change_nothing(slow: World) -> None:
+def test_objects_of_another_namespace_with_forged_labels_change_nothing(slow: Slow) -> None:
     """A tenant elsewhere labels a pod and a Job as a Dataset's own: they are not counted as its children."""
     made = slow.apply()
     loading(slow)
@@ -489,6 +531,7 @@ def test_objects_of_another_namespace_with_forged_labels_change_nothing(slow: Wo
     meta = {"name": "forged", "namespace": "elsewhere", "labels": labels}
     slow.cluster.create(NAMESPACES, "", {"metadata": {"name": "elsewhere"}})
     slow.cluster.create(PODS, "elsewhere", {"metadata": meta, **pod})
+    slow.go.set()
 
     slow.ready()
     slow.cluster.delete(DATASETS, "default", "one")

@@ -31,6 +31,7 @@ from workqueue import SystemClock
 
 Obj = dict[str, Any]
 CRDS = [definition(kind) for kind in KINDS]
+PATIENCE = 50.0  # real seconds after which a test gives up
 WATCHED = (DATASETS, JOBS, PODS, PERSISTENTVOLUMES, PERSISTENTVOLUMECLAIMS)
 
 
@@ -48,6 +49,8 @@ class Eyes:
             clock, rng = SystemClock(), random.Random(1)
             watcher = Reflector(cluster, resource, store, self._see, clock=clock, rng=rng)
             threading.Thread(target=watcher.run, args=(self._stop,), daemon=True).start()
+        for store in self._stores.values():  # before anything happens that they are to see
+            assert store.synced.wait(PATIENCE), "a resource cannot be listed"
 
     def close(self) -> None:
         """Stop watching."""
@@ -57,7 +60,7 @@ class Eyes:
         """Return the objects of the moment."""
         return self._stores[resource].items()
 
-    def until(self, seen: Callable[[], Any], seconds: float = 30.0, why: Callable[[], Any] | None = None) -> Any:
+    def until(self, seen: Callable[[], Any], seconds: float = PATIENCE, why: Callable[[], Any] | None = None) -> Any:
         """Wait for an event after which ``seen`` is true, and return what it returned."""
         deadline = time.monotonic() + seconds
         with self._news:
@@ -109,7 +112,7 @@ class Sight(ABC):
             return None
 
     def until(
-        self, name: str, kind: str, value: str, reason: str = "", message: str = "", seconds: float = 30.0
+        self, name: str, kind: str, value: str, reason: str = "", message: str = "", seconds: float = PATIENCE
     ) -> Obj:
         """Wait until a condition of the Dataset has that status, and that reason and words where they are given."""
 
@@ -125,7 +128,7 @@ class Sight(ABC):
 
         return dict(self.eyes.until(seen, seconds, last))
 
-    def ready(self, name: str = "one", seconds: float = 30.0) -> Obj:
+    def ready(self, name: str = "one", seconds: float = PATIENCE) -> Obj:
         """Wait until the Dataset is Ready."""
         return self.until(name, "Ready", "True", seconds=seconds)
 
