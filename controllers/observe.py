@@ -40,8 +40,8 @@ from controllers.jobs import MUTE
 from controllers.jobview import job_view, pods_of, runs
 from controllers.kube.client import Cluster
 from controllers.kube.errors import KubeError
-from controllers.kube.resources import DATASETS, EVENTS, PODS
-from controllers.kube.store import Store
+from controllers.kube.events import last_warning
+from controllers.kube.resources import DATASETS, PODS
 from controllers.master_snapshot import ClusterAddress, MasterSnapshot, cache_status
 from controllers.progress import Sample
 from controllers.runtime import names
@@ -93,9 +93,9 @@ class Observer:
         spec, spec_error = self._spec(obj, runtime)
         status = parse_status(obj)
         masters, path = address_of(spec, meta)
-        pods = _own(self._stores.pods, meta)
-        raw_jobs = [job for job in _own(self._stores.jobs, meta) if is_ours(job)]
-        jobs = tuple(job_view(job, pods_of(job, pods)) for job in raw_jobs)
+        pods = self._stores.pods.by_index("dataset", meta.uid, meta.namespace)
+        found = self._stores.jobs.by_index("dataset", meta.uid, meta.namespace)
+        jobs = tuple(job_view(job, pods_of(job, pods)) for job in found if is_ours(job))
         volume, claim = self._volumes(meta, spec, masters, path)
         address = cluster_address(spec, meta.namespace if self._cluster.in_cluster else "")
         if spec is not None and spec.alluxio is None:  # asked at once when it serves, not when a back-off has passed
@@ -139,9 +139,8 @@ class Observer:
         found = self._stores.runtimes.get(meta.namespace, meta.name)
         masters = self._stores.statefulsets.get(meta.namespace, names.master(meta.name))
         uid = found["metadata"]["uid"] if found else ""
-        pods = [pod for pod in self._stores.pods.by_index("runtime", uid) if uid]
-        mine = [pod for pod in pods if pod["metadata"].get("namespace") == meta.namespace]
-        return view_of_runtime(found, masters, mine, self._config.alluxio_image, dataset_uid=meta.uid)
+        pods = self._stores.pods.by_index("runtime", uid, meta.namespace) if uid else []
+        return view_of_runtime(found, masters, pods, self._config.alluxio_image, dataset_uid=meta.uid)
 
     def _backup(self, meta: Meta, spec: DatasetSpec | None) -> DataBackupStatus | None:
         wanted = spec.data_restore_location if spec else None
@@ -152,8 +151,8 @@ class Observer:
         self, meta: Meta, spec: DatasetSpec | None, masters: tuple[str, ...], path: str
     ) -> tuple[VolumeView, VolumeView]:
         volume = self._stores.volumes.get("", volume_name(meta.uid))
-        claims = (found for found in _own(self._stores.claims, meta) if found["metadata"]["name"] == meta.name)
-        claim = next(claims, None)
+        claims = self._stores.claims.by_index("dataset", meta.uid, meta.namespace)
+        claim = next((found for found in claims if found["metadata"]["name"] == meta.name), None)
         if spec is None:
             return view(volume, {"spec": {}}), view(claim, {"spec": {}})
         source = csi_source(masters, path, meta.uid, self._config.volume)
@@ -188,25 +187,18 @@ class Observer:
         mute = not job.pod or job.waiting.startswith(MUTE)
         if job.state is not JobState.STARTING or not mute or self._now() - (job.started or 0) < NO_POD_SECONDS:
             return job
-        regarding = f"name={job.pod}" if job.pod else f"uid={job.uid}"
-        field_selector = f"regarding.{regarding},type=Warning"
+        about = f"regarding.name={job.pod}" if job.pod else f"regarding.uid={job.uid}"
         try:
-            events, _, _ = self._cluster.list_page(EVENTS, namespace, field_selector=field_selector, limit=50)
+            note = last_warning(self._cluster, namespace, about)
         except KubeError as error:  # only a person needs them
             return replace(job, waiting=f"{job.waiting or 'no pod yet'}, and why cannot be read: {error.message}")
-        notes = [f"{event.get('reason', '')}: {event.get('note', '')}" for event in events]
-        return replace(job, waiting=notes[-1] if notes else job.waiting or "no pod was made for it yet")
+        return replace(job, waiting=note or job.waiting or "no pod was made for it yet")
 
     def _users(self, meta: Meta) -> tuple[str, ...]:
         pods, _, _ = self._cluster.list_page(PODS, meta.namespace, limit=500)
         # Kubernetes' pvc-protection counts every pod that has a node, one that has ended too, until it is deleted.
         bound = (pod for pod in pods if pod["spec"].get("nodeName"))
         return tuple(pod["metadata"]["name"] for pod in bound if _uses(pod, meta.name))
-
-
-def _own(store: Store, meta: Meta) -> list[dict[str, Any]]:
-    """Return the Dataset's children. Not those of another namespace, whose labels anybody there may have forged."""
-    return [obj for obj in store.by_index("dataset", meta.uid) if obj["metadata"].get("namespace") == meta.namespace]
 
 
 def address_of(spec: DatasetSpec | None, meta: Meta) -> tuple[tuple[str, ...], str]:

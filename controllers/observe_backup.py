@@ -41,8 +41,8 @@ from controllers.jobs import STEP
 from controllers.jobview import job_view, pods_of, runs
 from controllers.kube.client import Cluster
 from controllers.kube.errors import KubeError, NotFound
-from controllers.kube.resources import DATABACKUPS, EVENTS, PERSISTENTVOLUMECLAIMS, SCHEDULEDDATABACKUPS
-from controllers.kube.store import Store
+from controllers.kube.events import last_warning
+from controllers.kube.resources import DATABACKUPS, PERSISTENTVOLUMECLAIMS, SCHEDULEDDATABACKUPS
 from controllers.progress import Sample
 from controllers.runtime import names
 from controllers.schedules import Made
@@ -73,12 +73,7 @@ class BackupObserver:
         progress: Callable[[Key, Sequence[JobView]], Sample | None],
     ) -> None:
         self._stores, self._cluster, self._config, self._now, self._line = stores, cluster, config, now, line
-        self._progress = progress
-
-    @property
-    def store(self) -> Store:
-        """Where DataBackups are."""
-        return self._stores.backups
+        self._progress, self.store = progress, stores.backups
 
     def decide(self, obj: dict[str, Any], problem: Problem | None) -> tuple[DataBackupStatus, Decision]:
         """See ``reconciler.Handler``."""
@@ -90,8 +85,9 @@ class BackupObserver:
         meta, status = _meta(obj), parse_status(obj)
         spec, error = _spec(obj)
         dataset = self._dataset(obj)
-        pods = _own(self._stores.pods, meta)
-        jobs = [job_view(job, pods_of(job, pods)) for job in _own(self._stores.jobs, meta) if is_ours(job)]
+        pods = self._stores.pods.by_index("backup", meta.uid, meta.namespace)
+        found = self._stores.jobs.by_index("backup", meta.uid, meta.namespace)
+        jobs = [job_view(job, pods_of(job, pods)) for job in found if is_ours(job)]
         suspended = next((job.name for job in jobs if job.state is JobState.SUSPENDED), "")
         sample = self._progress(key_of(obj), jobs)
         begins = not meta.deleting and status.phase not in FINAL and not status.take.attempt and dataset.ready
@@ -149,11 +145,10 @@ class BackupObserver:
             return job
         about = f"regarding.kind=Pod,regarding.name={job.pod}" if job.pod else f"regarding.uid={job.uid}"
         try:
-            found, _, _ = self._cluster.list_page(EVENTS, namespace, field_selector=f"{about},type=Warning", limit=50)
+            note = last_warning(self._cluster, namespace, about)
         except KubeError as error:  # only a person needs them
             return replace(job, waiting=job.waiting or f"why cannot be read: {error.message}")
-        notes = [f"{event.get('reason', '')}: {event.get('note', '')}" for event in found]
-        return replace(job, waiting=notes[-1] if notes else job.waiting)
+        return replace(job, waiting=note or job.waiting)
 
 
 class ScheduleObserver:
@@ -162,12 +157,7 @@ class ScheduleObserver:
     resource, logged = SCHEDULEDDATABACKUPS, (READY,)
 
     def __init__(self, stores: Stores, *, now: Callable[[], float]) -> None:
-        self._stores, self._now = stores, now
-
-    @property
-    def store(self) -> Store:
-        """Where ScheduledDataBackups are."""
-        return self._stores.schedules
+        self._stores, self._now, self.store = stores, now, stores.schedules
 
     def decide(self, obj: dict[str, Any], problem: Problem | None) -> tuple[ScheduledDataBackupStatus, Decision]:
         """See ``reconciler.Handler``."""
@@ -183,7 +173,7 @@ class ScheduleObserver:
         except ValidationError as caught:
             error = spec_problem(caught)
         dataset = self._stores.datasets.get(key.namespace, key.name)
-        labelled = self._stores.backups.by_index("schedule", meta["uid"])
+        labelled = self._stores.backups.by_index("schedule", meta["uid"], meta["namespace"])
         found = [each for each in labelled if made_by(meta["name"], each["metadata"]["name"])]
         return SeenSchedule(
             now=self._now(),
@@ -197,7 +187,7 @@ class ScheduleObserver:
             spec=spec,
             spec_error=error,
             dataset_uid=dataset["metadata"]["uid"] if dataset else "",
-            backups=tuple(_made(each) for each in found if each["metadata"].get("namespace") == meta["namespace"]),
+            backups=tuple(_made(each) for each in found),
             problem=problem,
         )
 
@@ -251,11 +241,6 @@ def _made(obj: dict[str, Any]) -> Made:
         message=status.message,
         dataset=dataset_of(obj).name,
     )
-
-
-def _own(store: Store, meta: Meta) -> list[dict[str, Any]]:
-    """Return the backup's children. Not those of another namespace, whose labels anybody there may have forged."""
-    return [obj for obj in store.by_index("backup", meta.uid) if obj["metadata"].get("namespace") == meta.namespace]
 
 
 def _writes(pod: dict[str, Any]) -> bool:

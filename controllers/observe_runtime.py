@@ -18,8 +18,8 @@ from controllers.decision import Decision, Problem
 from controllers.jobs import RUNTIME_UID
 from controllers.kube.client import Cluster
 from controllers.kube.errors import KubeError
-from controllers.kube.resources import ALLUXIORUNTIMES, EVENTS
-from controllers.kube.store import Store
+from controllers.kube.events import last_warning
+from controllers.kube.resources import ALLUXIORUNTIMES
 from controllers.runtime import DatasetView, Seen, names
 from controllers.runtime.pods import is_creating
 from controllers.runtime.properties import MASTER, WORKER, without_effect
@@ -33,8 +33,7 @@ _SETTLING_SECONDS = 10.0
 class RuntimeHandler:
     """The handler of AlluxioRuntimes. ``token`` returns a new secret of 32 bytes or more, as text."""
 
-    resource = ALLUXIORUNTIMES
-    logged = (READY,)
+    resource, logged = ALLUXIORUNTIMES, (READY,)
 
     def __init__(
         self,
@@ -46,11 +45,7 @@ class RuntimeHandler:
         token: Callable[[], str],
     ) -> None:
         self._stores, self._cluster, self._config, self._now, self._token = stores, cluster, config, now, token
-
-    @property
-    def store(self) -> Store:
-        """Where AlluxioRuntimes are."""
-        return self._stores.runtimes
+        self.store = stores.runtimes
 
     def decide(self, obj: dict[str, Any], problem: Problem | None) -> tuple[AlluxioRuntimeStatus, Decision]:
         """Return the status as it is, and the decision."""
@@ -63,7 +58,7 @@ class RuntimeHandler:
         namespace, name, uid = meta["namespace"], meta["name"], meta["uid"]
         masters = self._stateful_set(namespace, names.master(name), uid)
         workers = self._stateful_set(namespace, names.worker(name), uid)
-        pods = self._pods(namespace, uid)
+        pods = self._stores.pods.by_index("runtime", uid, namespace)
         spec = parse_runtime(obj)
         return Seen(
             now=self._now(),
@@ -109,11 +104,6 @@ class RuntimeHandler:
         found = self._stores.statefulsets.get(namespace, name)
         return found if found and found["metadata"].get("labels", {}).get(RUNTIME_UID) == uid else None
 
-    def _pods(self, namespace: str, uid: str) -> list[dict[str, Any]]:
-        """Return the runtime's pods. Not those of another namespace, whose labels anybody there may have forged."""
-        found = self._stores.pods.by_index("runtime", uid)
-        return [pod for pod in found if pod["metadata"].get("namespace") == namespace]
-
     def _refused(self, namespace: str, stateful_set: dict[str, Any] | None, pods: list[dict[str, Any]]) -> str:
         """Return what Kubernetes says in an event alone: why it makes no pod (quota), or no container (a volume)."""
         if stateful_set is None:
@@ -124,11 +114,9 @@ class RuntimeHandler:
             return ""
         regarding = (stuck or stateful_set)["metadata"]["uid"]
         try:
-            selector = f"regarding.uid={regarding},type=Warning"
-            events, _, _ = self._cluster.list_page(EVENTS, namespace, field_selector=selector, limit=50)
+            return last_warning(self._cluster, namespace, f"regarding.uid={regarding}")
         except KubeError as error:  # only a person needs them
             return f"and why cannot be read: {error.message}"
-        return next((f"{event.get('reason', '')}: {event.get('note', '')}" for event in reversed(events)), "")
 
     def _is_old(self, obj: dict[str, Any]) -> bool:
         return self._now() - (epoch(obj["metadata"].get("creationTimestamp")) or 0.0) > _SETTLING_SECONDS

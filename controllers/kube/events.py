@@ -28,6 +28,15 @@ _NOTE_BYTES = 1024
 _SHORT_TEXT = 128  # the server's limit for action, reason and reporting instance
 
 
+def last_warning(cluster: Cluster, namespace: str, regarding: str) -> str:
+    """Return "reason: note" of the last warning about an object, "" where there is none; raise KubeError.
+
+    ``regarding`` is a part of a field selector, such as "regarding.uid=...".
+    """
+    found, _, _ = cluster.list_page(EVENTS, namespace, field_selector=f"{regarding},type=Warning", limit=50)
+    return f"{found[-1].get('reason', '')}: {found[-1].get('note', '')}" if found else ""
+
+
 @dataclass(eq=False)
 class _Series:
     """One event and how often it happened."""

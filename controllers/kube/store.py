@@ -95,10 +95,14 @@ class Store:
         with self._lock:
             return self._objects.get((namespace, name))
 
-    def by_index(self, index: str, value: str) -> list[dict[str, Any]]:
-        """Return the objects for which the indexer gave that value, by key."""
+    def by_index(self, index: str, value: str, namespace: str | None = None) -> list[dict[str, Any]]:
+        """Return the objects for which the indexer gave that value, by key.
+
+        ``namespace``: none of another one, where anybody may have forged the labels that an indexer reads.
+        """
         with self._lock:
-            return [self._objects[key] for key in sorted(self._indexes[index].get(value, ()))]
+            keys = sorted(self._indexes[index].get(value, ()))
+            return [self._objects[key] for key in keys if namespace in (None, key[0])]
 
     def keys(self) -> list[Key]:
         """Return the keys of the moment."""
