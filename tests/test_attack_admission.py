@@ -103,7 +103,7 @@ class NoEvents:
 def test_events_that_cannot_be_read_stop_no_dataset() -> None:
     """They are for people alone; the deadline of a Job without a pod passes whether they are read or not."""
     stuck = {**job("stuck", suspend=False), "status": {"startTime": "2026-01-01T00:00:00Z"}}
-    dataset = {"metadata": {"namespace": "default", "name": "d", "uid": "uid-d"}, "spec": {}}
+    dataset = {"kind": "Dataset", "metadata": {"namespace": "default", "name": "d", "uid": "uid-d"}, "spec": {}}
 
     (seen,) = observer((stuck,), NoEvents()).dataset(dataset, None).jobs
 
