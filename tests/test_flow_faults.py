@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from controllers.kube.client import Cluster
 from controllers.kube.resources import DATASETS
 from devcluster import Fault
 from tests.world import World, tree
@@ -40,7 +41,7 @@ def test_a_fault_costs_time_and_nothing_else(world: World, name: str) -> None:
     world.dev.server.faults.add(match, fault, times)
 
     world.apply()
-    status = world.ready(seconds=50)["status"]
+    status = world.ready()["status"]
 
     assert status["fileCount"] == 30
     assert len(world.eyes.jobs_seen) == 2
@@ -48,16 +49,18 @@ def test_a_fault_costs_time_and_nothing_else(world: World, name: str) -> None:
     world.gone()
 
 
-def test_a_dataset_whose_writes_hang_delays_no_other(world: World) -> None:
+def test_a_dataset_whose_writes_hang_delays_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two get Ready while every status write of three others hangs until its time-out."""
+    monkeypatch.setattr(Cluster.replace_status, "__kwdefaults__", {"timeout": 3.0})
     world.dev.server.faults.add("PUT .*/datasets/stuck-", Fault(hang=True), 50)
     for index in range(3):
         world.apply(f"stuck-{index}", world.spec(f"/d{index:03}"))
 
     for name in ("one", "two"):
         world.apply(name)
-        world.ready(name, seconds=15)
+        world.ready(name)
+    assert not any("status" in (world.get(f"stuck-{index}") or {}) for index in range(3)), "they still hang"
 
     world.dev.server.faults.orders.clear()
     for index in range(3):
-        world.ready(f"stuck-{index}", seconds=50)
+        world.ready(f"stuck-{index}")
