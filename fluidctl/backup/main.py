@@ -6,8 +6,6 @@ Their options are those that controllers.api.job_commands builds.
 import argparse
 import json
 import logging
-import sys
-import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,9 +21,9 @@ from fluidctl.backup.stage import CLAIM, JOURNAL, discard, stage
 from fluidctl.backup.take import Source, take
 from fluidctl.backup.verify import verify
 from fluidctl.backup.volume import Directory, Strange
+from fluidctl.load import process
 from fluidctl.load.channel import Client, Settings
 from fluidctl.load.errors import Halted, StepError
-from fluidctl.load.process import address, on_signals, positive, print_progress, report
 from fluidctl.load.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -33,20 +31,8 @@ Facts = BackupFacts | None
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the Job that ``argv`` names and return its exit code (controllers.api.result.Exit).
-
-    A Job says on stdout how far it is and at last its result, which also goes to ``--result-path``.
-    """
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    try:
-        options = _parser().parse_args(argv)
-    except SystemExit as error:
-        return int(error.code or 0)
-    watch = Watch(options.step, print_progress, time.monotonic, getattr(options, "no_progress_seconds", 900))
-    on_signals(watch.terminate)
-    result, code = run(Job(options, watch), watch)
-    report(result, code, Path(options.result_path))
-    return code
+    """Run the Job that ``argv`` names; see ``process.main``."""
+    return process.main(argv, _parser(), lambda options, watch: run(Job(options, watch), watch), logging.INFO)
 
 
 class Job:
@@ -176,15 +162,11 @@ def _take_options(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--agent", default="", help="http://host:port")
     source.add_argument("--shared-directory", default="", help="where the masters have the root of the claim")
-    parser.add_argument("--master", action="append", required=True, metavar="HOST:PORT", type=address)
+    process.master_options(parser)
     parser.add_argument("--dataset", required=True, type=_texts, metavar="JSON")
     parser.add_argument("--backup", required=True, type=_texts, metavar="JSON")
-    parser.add_argument("--no-progress-seconds", type=positive, default=900)
     parser.add_argument("--token-file", type=Path, default=jobs.TOKEN_PATH)
     parser.add_argument("--staging-path", default=jobs.STAGING_PATH, help="where the master writes for the agent")
-    parser.add_argument("--user", default="root")
-    parser.add_argument("--auth", choices=("auto", "simple", "nosasl"), default="auto")
-    parser.add_argument("--connect-seconds", type=positive, default=60, help="how long to look for a leading master")
 
 
 def _below(text: str) -> str:

@@ -3,18 +3,15 @@
 import argparse
 import json
 import logging
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import fields
-from pathlib import Path
 
 from controllers.api.command import RESULT_PATH, SPILL_PATH, Mount, StepCommand
 from controllers.api.result import Exit, Result, Totals, describe
+from fluidctl.load import process
 from fluidctl.load.channel import Client, Settings
 from fluidctl.load.errors import Halted, StepError
 from fluidctl.load.frontier import Spill
-from fluidctl.load.process import address, on_signals, positive, print_progress, report
 from fluidctl.load.steps import Step
 from fluidctl.load.watch import Watch
 
@@ -23,22 +20,13 @@ _TOTALS = tuple(field.name for field in fields(Totals))
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the step that ``argv`` names and return its exit code (controllers.api.result.Exit).
+    """Run the step that ``argv`` names; see ``process.main``."""
+    return process.main(argv, _parser(), _run)
 
-    Progress lines and, as the last line, the result go to stdout; the result also to ``--result-path``. One sentence
-    for a person goes to stderr where the step failed.
-    """
-    try:
-        options = _parser().parse_args(argv)
-    except SystemExit as error:
-        return int(error.code or 0)
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    command = _command(options)
-    watch = Watch(command.step, print_progress, time.monotonic, command.no_progress_seconds)
-    on_signals(watch.terminate)
-    result, code = run(command, Settings(command.masters, options.user, options.auth, options.connect_seconds), watch)
-    report(result, code, Path(command.result_path))
-    return code
+
+def _run(options: argparse.Namespace, watch: Watch) -> tuple[Result, Exit]:
+    settings = Settings(tuple(options.master), options.user, options.auth, options.connect_seconds)
+    return run(_command(options), settings, watch)
 
 
 def run(command: StepCommand, settings: Settings, watch: Watch) -> tuple[Result, Exit]:
@@ -104,11 +92,12 @@ def _command(options: argparse.Namespace) -> StepCommand:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fluidctl", allow_abbrev=False)
     parser.add_argument("step", choices=("load", "size"))
-    parser.add_argument("--master", action="append", required=True, metavar="HOST:PORT", type=address)
+    process.master_options(parser)
     parser.add_argument("--path", required=True, help="in Alluxio; spelled as in controllers.api.command")
     parser.add_argument("--mount", action="append", default=[], type=_mount, metavar='["PATH", "URI"]')
-    parser.add_argument("--parallelism", type=positive, default=StepCommand.parallelism, help="listings in flight")
-    parser.add_argument("--no-progress-seconds", type=positive, default=StepCommand.no_progress_seconds)
+    parser.add_argument(
+        "--parallelism", type=process.positive, default=StepCommand.parallelism, help="listings in flight"
+    )
     parser.add_argument("--directory", action="append", default=[], help="load only this one")
     parser.add_argument("--evidence", default="", help="what the load's result said")
     parser.add_argument("--accept-unverified", action="store_true")
@@ -121,9 +110,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--known-cluster", default="", metavar="ID", help="size: only compare the master's cluster id")
     parser.add_argument("--result-path", default=RESULT_PATH)
     parser.add_argument("--spill-path", default=SPILL_PATH)
-    parser.add_argument("--user", default="root")
-    parser.add_argument("--auth", choices=("auto", "simple", "nosasl"), default="auto")
-    parser.add_argument("--connect-seconds", type=positive, default=60, help="how long to look for a leading master")
     return parser
 
 

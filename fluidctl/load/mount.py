@@ -7,8 +7,6 @@ request, credentials included, so that nothing but the last lines of it may be s
 import argparse
 import json
 import logging
-import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,12 +18,11 @@ from controllers.api.job_commands import SECRETS_PATH, MountStorages, WantedMoun
 from controllers.api.result import Exit, Result, describe
 from controllers.api.spelling import encode
 from fluidctl.load import alluxio_pb2 as pb
-from fluidctl.load import dataset, methods, requests
+from fluidctl.load import dataset, methods, process, requests
 from fluidctl.load.channel import Client, Gone, Settings
 from fluidctl.load.errors import Halted, StepError
 from fluidctl.load.methods import Method, Request, Response
 from fluidctl.load.mounts import driver_of, normal
-from fluidctl.load.process import address, on_signals, print_progress, report
 from fluidctl.load.session import Session
 from fluidctl.load.verify import Storage
 from fluidctl.load.watch import Watch
@@ -216,20 +213,13 @@ def _within(path: bytes, directory: bytes) -> bool:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the Job and return its exit code (controllers.api.result.Exit)."""
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    try:
-        options = _parser().parse_args(argv)
-    except SystemExit as error:
-        return int(error.code or 0)
-    command = MountStorages(
-        tuple(options.master), options.path, tuple(options.mount), options.remount, options.result_path
-    )
-    watch = Watch(STEP, print_progress, time.monotonic, 900)
-    on_signals(watch.terminate)
-    result, code = run(command, Settings(command.masters), watch, options.secrets_path)
-    report(result, code, Path(command.result_path))
-    return code
+    """Run the Job; see ``process.main``."""
+    return process.main(argv, _parser(), _run)
+
+
+def _run(options: argparse.Namespace, watch: Watch) -> tuple[Result, Exit]:
+    command = MountStorages(tuple(options.master), options.path, tuple(options.mount), options.remount)
+    return run(command, Settings(command.masters), watch, options.secrets_path)
 
 
 def run(command: MountStorages, settings: Settings, watch: Watch, secrets: Path) -> tuple[Result, Exit]:
@@ -255,7 +245,7 @@ def run(command: MountStorages, settings: Settings, watch: Watch, secrets: Path)
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fluidctl", allow_abbrev=False)
     parser.add_argument("step", choices=(STEP,))
-    parser.add_argument("--master", action="append", required=True, metavar="HOST:PORT", type=address)
+    parser.add_argument("--master", action="append", required=True, metavar="HOST:PORT", type=process.address)
     parser.add_argument("--path", required=True, help="of the dataset, in Alluxio")
     parser.add_argument("--mount", action="append", default=[], type=_mount, metavar="JSON")
     parser.add_argument("--remount", action="store_true", help="mount anew what the load would not compare")

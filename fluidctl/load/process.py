@@ -1,13 +1,45 @@
 """What the process of every Job does: it says how far it is and how it ended, and hears signals. Imports no grpc."""
 
 import argparse
+import logging
 import signal
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
 from controllers.api.result import Exit, Progress, Result
+from fluidctl.load.watch import Watch
+
+Run = Callable[[argparse.Namespace, Watch], tuple[Result, Exit]]
+
+
+def main(argv: Sequence[str], parser: argparse.ArgumentParser, run: Run, level: int = logging.WARNING) -> int:
+    """Run the Job that ``argv`` names and return its exit code (controllers.api.result.Exit).
+
+    Progress lines and, as the last line, the result go to stdout; the result also to ``--result-path``. One sentence
+    for a person goes to stderr where the Job failed, and what is logged from ``level`` on.
+    """
+    logging.basicConfig(stream=sys.stderr, level=level, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        options = parser.parse_args(argv)
+    except SystemExit as error:
+        return int(error.code or 0)
+    watch = Watch(options.step, print_progress, time.monotonic, getattr(options, "no_progress_seconds", 900))
+    on_signals(watch.terminate)
+    result, code = run(options, watch)
+    report(result, code, Path(options.result_path))
+    return code
+
+
+def master_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a Job that works at an Alluxio."""
+    parser.add_argument("--master", action="append", required=True, metavar="HOST:PORT", type=address)
+    parser.add_argument("--no-progress-seconds", type=positive, default=900)
+    parser.add_argument("--user", default="root")
+    parser.add_argument("--auth", choices=("auto", "simple", "nosasl"), default="auto")
+    parser.add_argument("--connect-seconds", type=positive, default=60, help="how long to look for a leading master")
 
 
 def report(result: Result, code: Exit, path: Path) -> None:
