@@ -30,7 +30,7 @@ from controllers.api.runs import mounts_hash
 from controllers.api.schedule import ScheduledDataBackupSpec, ScheduledDataBackupStatus
 from controllers.api.times import epoch
 from controllers.backup.reasons import OWN_OBSTACLES
-from controllers.backup.report import VERIFIED
+from controllers.backup.report import FAILED, VERIFIED
 from controllers.backup.seen import FINAL, VERIFY_ANNOTATION, ClaimView, DatasetView, Meta, Observed, Place
 from controllers.backup.users import users
 from controllers.config import ControllerConfig
@@ -60,7 +60,7 @@ class BackupObserver:
     how far the one that runs is.
     """
 
-    resource, logged = DATABACKUPS, (RECONCILING, VERIFIED)
+    resource, logged = DATABACKUPS, (RECONCILING, FAILED, VERIFIED)
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from controllers import admission, turns
-from controllers.api.conditions import find
+from controllers.api.conditions import TRUE, find
 from controllers.api.model import Model
 from controllers.apply import Applier, LostLease, Refused
 from controllers.decision import ADMISSION, ORPHAN, Decision, Event, Key, Problem
@@ -51,7 +51,7 @@ class Handler(Protocol):
 
     @property
     def logged(self) -> tuple[str, ...]:
-        """Types of the conditions of which each new reason is a line in the log."""
+        """Types of the conditions of which each new reason is a line in the log; the first one's also of each phase."""
 
     def decide(self, obj: dict[str, Any], problem: Problem | None) -> tuple[Model, Decision]:
         """Gather, and return the status as it is and the decision, whose ``status`` is what it shall be.
@@ -169,8 +169,9 @@ class Reconciler:
         was, phase = (getattr(status, "phase", None) or "" for status in (old, new))
         for index, kind in enumerate(logged):
             before, after = find(old.conditions, kind), find(new.conditions, kind)
-            moved = index == 0 and was != phase
-            if after and (moved or before is None or before.reason != after.reason):
+            moved = index == 0 and (was != phase or before is None)
+            turned = after and (before.reason != after.reason if before else after.status == TRUE)
+            if after and (moved or turned):
                 about = {"from": was, "to": phase, "reason": after.reason, "seconds": round(seconds, 3)}
                 run = {"run": new.run.number} if hasattr(new, "run") else {}
                 logger.info("%s: %s", after.reason, after.message, extra={**about, **run})

@@ -171,7 +171,7 @@ def test_no_wait_is_longer_than_the_starting_deadline_where_there_is_one(reason:
 
 REFUSED = {
     "CrossNamespace": {"spec": spec(dataset={"name": "imagenet", "namespace": "other"})},
-    "PathInvalid": {"spec": spec(backupStorageLocationSpec={"mountPath": "pvc://a/./b"})},
+    "PathInvalid": {"spec": spec(backupStorageLocationSpec={"mountPath": "s3://a"})},
     "BackupDirectoryMissing": {"dataset": replace(READY, agent="", unshared=True)},
     "BackupDirectoryNotAllowed": {"dataset": replace(READY, agent="", shared_directory="/backups")},
     "InvalidSpec": {"spec": None, "spec_error": "spec.backoffLimit: too much"},

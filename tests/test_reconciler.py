@@ -9,10 +9,12 @@ import pytest
 from controllers.api.crd import KINDS, definition
 from controllers.api.databackup import DataBackupStatus
 from controllers.apply import Applier
+from controllers.config import ControllerConfig
 from controllers.decision import Decision, Key, Problem
 from controllers.kube.client import Cluster
 from controllers.kube.resources import DATABACKUPS, DATASETS
-from controllers.reconciler import Outcome, Reconciler
+from controllers.observe_backup import BackupObserver
+from controllers.reconciler import Handler, Outcome, Reconciler
 from controllers.stores import Stores
 from devcluster import ApiServer
 
@@ -63,14 +65,14 @@ def backup(cluster: Cluster, stores: Stores, dataset: str, name: str = "b") -> K
     return Key("DataBackup", "default", name)
 
 
-def reconciler(cluster: Cluster, stores: Stores, recorder: Recorder, *, selected: bool = False) -> Reconciler:
+def reconciler(cluster: Cluster, stores: Stores, handler: Handler, *, selected: bool = False) -> Reconciler:
     """The engine with this handler alone."""
     return Reconciler(
         stores,
-        [recorder],
+        [handler],
         Applier(cluster, stores, lambda: True),
         now=lambda: NOW,
-        follower=recorder,
+        follower=Recorder(stores) if not isinstance(handler, Recorder) else handler,
         enqueue=lambda key: None,
         send_event=lambda obj, event: None,
         per_master=4,
@@ -121,3 +123,23 @@ def test_a_bug_with_one_object_and_a_key_of_a_foreign_kind_cost_nobody_else(clus
     assert engine.process(odd).bug
     assert engine.process(Key("Deployment", "default", "x")) == Outcome("success")
     assert engine.process(good) == Outcome("success")
+
+
+def test_the_log_says_why_a_backup_has_failed(cluster: Cluster, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever has the log alone; and of a good one nothing that it is not."""
+    stores = Stores.of(())
+    backup(cluster, stores, "there")
+    observer = BackupObserver(
+        stores, cluster, ControllerConfig(), now=lambda: NOW, line=lambda _: "", progress=lambda *_: None
+    )
+    engine = reconciler(cluster, stores, observer)
+    spec = {"dataset": {"name": "there", "namespace": "other"}, "backupStorageLocationSpec": {"mountPath": "pvc://c/b"}}
+    body = {"metadata": {"name": "wrong", "namespace": "default"}, "spec": spec}
+    stores.backups.upsert(cluster.create(DATABACKUPS, "default", body))
+
+    with caplog.at_level("INFO"):
+        engine.process(Key("DataBackup", "default", "b"))
+        engine.process(Key("DataBackup", "default", "wrong"))
+
+    said = [record.getMessage().partition(":")[0] for record in caplog.records if "reconciler" in record.name]
+    assert said == ["DatasetNotFound", "Idle", "CrossNamespace"]

@@ -47,8 +47,13 @@ class BackupStorageLocation(Model):
     mount_path: str = Field(
         description="pvc://claim/directory; the claim is in the namespace of the backup.",
         max_length=1024,
-        pattern=r"^pvc://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(/.*)?$",
-        json_schema_extra=rules(("!self.split('/').exists(part, part == '..')", "must hold no part ..")),
+        json_schema_extra=rules(
+            (
+                "self.matches('^pvc://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(/.*)?$')",
+                "must be pvc://claim/directory: only a PersistentVolumeClaim of this namespace holds backups",
+            ),
+            ("!self.split('/').exists(part, part == '.' || part == '..')", "must hold no part . or .."),
+        ),
     )
 
 
@@ -216,7 +221,9 @@ def parse_claim_path(text: str) -> tuple[str, str]:
     scheme, _, rest = text.partition("://")
     claim, _, directory = rest.partition("/")
     if scheme != "pvc" or not _CLAIM_NAME.fullmatch(claim):
-        raise PathError(f"{text!r} is not pvc://claim/directory: only a PersistentVolumeClaim holds backups")
+        why = "the name of a claim has lower-case letters, digits, - and ."
+        why = why if scheme == "pvc" else "only a PersistentVolumeClaim holds backups"
+        raise PathError(f"{text!r} is not pvc://claim/directory: {why}")
     parts = [part for part in directory.split("/") if part]
     if any(part in (".", "..") for part in parts) or _CONTROL.search(directory):
         raise PathError(f"the directory of {text!r} must hold no part . or .. and no control characters")
