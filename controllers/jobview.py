@@ -29,7 +29,7 @@ def job_view(job: dict[str, Any], pods: Sequence[dict[str, Any]]) -> JobView:
         step=labels.get(STEP, ""),
         run=_number(labels.get(RUN)),
         attempt=_number(labels.get(ATTEMPT)),
-        state=_state(job, newest, failed, complete),
+        state=_state(job, ordered, failed, complete),
         created=epoch(meta.get("creationTimestamp")) or 0.0,
         # By our own clock, and since the first time: being suspended in between resets the Job's own start.
         started=epoch((meta.get("annotations") or {}).get(RELEASED)) or epoch(status.get("startTime")),
@@ -57,6 +57,11 @@ def has_ended(job: dict[str, Any]) -> bool:
     return bool(_condition(status, "Complete") or _condition(status, "Failed"))
 
 
+def has_succeeded(pod: dict[str, Any]) -> bool:
+    """Whether the pod did its Job's work. The Job's controller says Complete up to a second later: nobody need wait."""
+    return bool(pod.get("status", {}).get("phase") == "Succeeded")
+
+
 def runs(pod: dict[str, Any]) -> bool:
     """Whether a container of the pod may still be running: neither Succeeded nor Failed."""
     return pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
@@ -78,7 +83,7 @@ def waiting_reason(pod: dict[str, Any] | None) -> str:
 
 
 def _state(
-    job: dict[str, Any], pod: dict[str, Any] | None, failed: dict[str, Any] | None, complete: dict[str, Any] | None
+    job: dict[str, Any], pods: Sequence[dict[str, Any]], failed: dict[str, Any] | None, complete: dict[str, Any] | None
 ) -> JobState:
     if job["metadata"].get("deletionTimestamp"):
         return JobState.DELETING
@@ -88,7 +93,9 @@ def _state(
         return JobState.FAILED
     if job["spec"].get("suspend"):
         return JobState.SUSPENDED
-    phase = (pod or {}).get("status", {}).get("phase")
+    if pods and has_succeeded(pods[-1]) and not any(map(runs, pods)):
+        return JobState.SUCCEEDED
+    phase = pods[-1].get("status", {}).get("phase") if pods else ""
     return JobState.RUNNING if phase in ("Running", "Succeeded", "Failed") else JobState.STARTING
 
 

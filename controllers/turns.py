@@ -5,7 +5,7 @@ from typing import Any
 from controllers.admission import PATIENCE_SECONDS, Candidate
 from controllers.api.times import epoch
 from controllers.jobs import BACKUP, BACKUP_UID, DATASET, DATASET_UID, PARKED, masters_and_path
-from controllers.jobview import has_ended, runs
+from controllers.jobview import has_ended, has_succeeded, runs
 from controllers.stores import Stores
 
 
@@ -14,11 +14,14 @@ def candidates(stores: Stores, now: float) -> list[Candidate]:
 
     It is asked at every event of a Job, so it looks at no more than it must.
     """
-    running = {uid: pod for pod in stores.pods.items() if runs(pod) for uid in _owners(pod, "Job")}
+    pods = list(stores.pods.items())
+    running = {uid: pod for pod in pods if runs(pod) for uid in _owners(pod, "Job")}
+    done = {uid for pod in pods if has_succeeded(pod) for uid in _owners(pod, "Job")}
     found = []
     for job in stores.jobs.items():
-        pod = running.pop(job["metadata"]["uid"], None)
-        if pod or _is_in_line(job):
+        uid = job["metadata"]["uid"]
+        pod = running.pop(uid, None)
+        if pod or (uid not in done and _is_in_line(job)):
             found.append(_candidate(job, pod, now))
     return found + [_candidate(pod, pod, now) for pod in running.values()]
 

@@ -77,6 +77,17 @@ def test_who_waits_for_a_backup_reads_which_one_it_is() -> None:
     }
 
 
+@pytest.mark.parametrize(("phase", "left"), [("Running", {"load", "size"}), ("Succeeded", {"size"})])
+def test_a_job_gives_its_turn_up_when_its_pod_has_succeeded(phase: str, left: set[str]) -> None:
+    """Its controller says that it is complete up to a second later, and the next step waits for the same path."""
+    found = stores((job("load", suspend=False), job("size")))
+    owners = [{"kind": "Job", "name": "load", "uid": "uid-load"}]
+    pod = {"metadata": {"namespace": "default", "name": "p", "ownerReferences": owners}, "status": {"phase": phase}}
+    found.pods.replace([pod], "1")
+
+    assert {candidate.name for candidate in candidates(found, NOW)} == {f"default/{name}" for name in left}
+
+
 @pytest.mark.parametrize("masters", ["[" * 100_000, "9" * 5_000, "null", "{", "[[1]]", '"m"'])
 def test_no_annotation_ends_the_turns_of_everybody(masters: str) -> None:
     """One pass looks at the Jobs of all tenants: it may not fail by what one of them has written."""

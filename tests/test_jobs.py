@@ -200,7 +200,10 @@ COMPLETE = Result("load", "Complete", totals=Totals(1, 2, 3))
         (_job({"startTime": "2026-01-01T00:00:02Z"}), [], JobState.STARTING),
         (_job({}), [_pod("p", "Pending", {"waiting": {"reason": "ImagePullBackOff"}})], JobState.STARTING),
         (_job({}), [RUNNING], JobState.RUNNING),
-        (_job(_condition("SuccessCriteriaMet")), [_pod("p", "Succeeded", {"terminated": {}})], JobState.RUNNING),
+        (_job(_condition("SuccessCriteriaMet")), [_pod("p", "Succeeded", {"terminated": {}})], JobState.SUCCEEDED),
+        (_job({}), [_pod("p", "Succeeded", {"terminated": {}}), RUNNING], JobState.RUNNING),
+        (_job({}, suspend=True), [_pod("p", "Succeeded", {"terminated": {}})], JobState.SUSPENDED),
+        (_job({}), [_pod("p", "Failed", {"terminated": {}})], JobState.RUNNING),
         (_job(_condition("Complete")), [], JobState.SUCCEEDED),
         (_job(_condition("Failed", reason="BackoffLimitExceeded")), [], JobState.FAILED),
     ],
@@ -209,7 +212,10 @@ COMPLETE = Result("load", "Complete", totals=Totals(1, 2, 3))
 def test_the_state_of_a_job_follows_from_its_conditions_and_newest_pod(
     job: dict[str, Any], pods: list[dict[str, Any]], state: JobState
 ) -> None:
-    """A Job is over only when its condition says so: its pods may still be cleaned up before."""
+    """It succeeds with its pod, of which its controller tells later; it fails when its condition says so.
+
+    Before that, its controller may try again.
+    """
     assert job_view(job, pods).state is state
 
 
