@@ -2,7 +2,10 @@
 
 import gzip
 import hashlib
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from random import Random
 
 from controllers.api.job_commands import TakeBackup
 from controllers.api.result import Progress
@@ -29,17 +32,43 @@ def delimited(entry: bytes) -> bytes:
     return prefix + bytes([size]) + entry
 
 
+def folder(number: int, parent: int, name: str) -> bytes:
+    """Return the entry of a directory."""
+    inode = pb.InodeDirectoryEntry(id=number, parentId=parent, name=os.fsencode(name))
+    return pb.JournalEntry(inodeDirectory=inode).SerializeToString()
+
+
+def journal_of(paths: Mapping[str, int | None], rng: Random) -> bytes:
+    """Return the entries of "/" and of these paths: a length is a file's, None is a directory.
+
+    Each directory comes before what is in it, and has a greater or smaller number: no other order is a master's.
+    """
+    numbers = {"": 0} | {path: rng.getrandbits(60) + 1 for path in paths}
+    entries, ready = [], [("", None)]
+    while ready:
+        path, length = ready.pop(rng.randrange(len(ready)))
+        above, _, name = path.rpartition("/")
+        parent = numbers[above] if path else -1
+        if length is None:
+            entries.append(folder(numbers[path], parent, name))
+            ready += [each for each in paths.items() if each[0].rpartition("/")[0] == path]
+        else:
+            inode = pb.InodeFileEntry(parentId=parent, name=os.fsencode(name), length=length)
+            entries.append(pb.JournalEntry(inodeFile=inode).SerializeToString())
+    return b"".join(map(delimited, entries))
+
+
 def journal(files: int = FILES, directories: int = DIRECTORIES, padding: int = 0) -> bytes:
     """Return the entries of a master with "/", "/dataset", so many directories below it, and files of 0, 1, 2... bytes.
 
     ``padding``: bytes of other fields in each inode, which a reader skips.
     """
-    other = b"\x1a" + delimited(b"n" * padding) if padding else b""
+    other = b"\x22" + delimited(b"n" * padding) if padding else b""
     entries = [b"\x1a\x03\x08\xe0\x0b"]  # what else a journal holds
-    entries += [pb.JournalEntry(inodeDirectory=pb.InodeDirectoryEntry()).SerializeToString()] * (directories + 2)
+    entries += [folder(0, -1, ""), folder(1, 0, "dataset"), *(folder(n + 2, 1, f"d{n}") for n in range(directories))]
     for size in range(files):
         block = b"\x22" + delimited(b"\x08\x80\x80\x80\xc0\x0f\x10" + bytes([size % 100]))
-        inode = pb.InodeFileEntry(length=size).SerializeToString() + other
+        inode = pb.InodeFileEntry(parentId=1, length=size).SerializeToString() + other
         entries += [block, b"\x5a" + delimited(inode)]
     return b"".join(map(delimited, entries))
 
@@ -73,6 +102,12 @@ class Masters:
             file.write(self.data)
             seal(file)
         return Written(self.entries, self.version)
+
+
+def holding(paths: Mapping[str, int | None]) -> Masters:
+    """Return masters with a dataset and these paths beside it."""
+    inside = {"/dataset": None, "/dataset/d": None, "/dataset/d/f": 3}
+    return Masters(packed(journal_of(inside | paths, Random(3))), 1 + len(inside | paths))
 
 
 def taken(claim: Path, command: TakeBackup = COMMAND, source: Masters | None = None) -> Path:

@@ -13,7 +13,7 @@ from fluidctl.backup.errors import BackupError
 from fluidctl.backup.stage import discard, stage
 from fluidctl.backup.volume import Directory
 from tests.backup_crash import crash
-from tests.backup_files import COMMAND, DATASET, HASH, PATH, Masters, packed, sha256, taken, tree, watch
+from tests.backup_files import COMMAND, DATASET, HASH, PATH, Masters, holding, packed, sha256, taken, tree, watch
 
 RESTORE = StageRestore("owner-1", PATH, HASH, "2.9.6")
 OWNED = json.dumps({"owner": "owner-1"}).encode()
@@ -118,6 +118,11 @@ def edit(claim: Path, **fields: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_bytes()) | fields, indent=2))
 
 
+def take_again(claim: Path, outside: dict[str, int | None]) -> None:
+    shutil.rmtree(claim / PATH)
+    taken(claim, source=holding(outside))
+
+
 PIN = sha256(b"what was written with the backup")
 
 
@@ -141,6 +146,8 @@ PIN = sha256(b"what was written with the backup")
         ("BackupCorrupt", {}, lambda claim: (claim / PATH / "metadata.gz").write_bytes(packed() + b"x")),
         ("BackupCorrupt", {}, lambda claim: edit(claim, entryCount=89)),
         ("BackupCorrupt", {}, lambda claim: edit(claim, files=39)),
+        ("OutsideDataset", {}, lambda claim: take_again(claim, {"/other": None})),
+        ("OutsideDataset", {}, lambda claim: take_again(claim, {"/file": 0})),
     ],
 )
 def test_each_defect_has_its_reason_and_of_two_the_earlier_is_said(

@@ -18,7 +18,7 @@ from fluidctl.backup.verify import verify
 from fluidctl.backup.volume import Directory
 from fluidctl.load.errors import Halted
 from tests.backup_crash import crash
-from tests.backup_files import BACKUP, COMMAND, ENTRIES, NOW, PATH, Masters, packed, taken, tree, watch
+from tests.backup_files import BACKUP, COMMAND, ENTRIES, NOW, PATH, Masters, holding, packed, taken, tree, watch
 
 PARTIAL = "sub/imagenet/.nightly-1a2b3c4d.partial"
 
@@ -112,6 +112,33 @@ def test_what_is_not_what_the_master_says_it_wrote_is_damaged(tmp_path: Path, so
     """Some backups of Alluxio were corrupt, and nobody found out before they were needed."""
     assert why(tmp_path, source) == "BackupDamaged"
     assert set(tree(tmp_path)) == {"sub", "sub/imagenet"}
+
+
+OUTSIDE = {"/other": None, "/other/deep": None, "/dataset2": None, "/file": 7}
+MANAGED = {"agent": "http://agent"}
+
+
+def test_what_could_not_be_restored_with_the_dataset_is_refused_for_good_and_leaves_nothing(tmp_path: Path) -> None:
+    """A restored master is counted from the dataset on. The message says what it is and how it goes."""
+    with pytest.raises(BackupError) as caught:
+        taken(tmp_path, replace(COMMAND, **MANAGED), holding(OUTSIDE))
+    assert (caught.value.reason, caught.value.code) == ("OutsideDataset", Exit.BACKUP_REFUSED)
+    assert all(path in caught.value.message for path in ("/other", "/dataset2", "/file", "alluxio fs rm -R"))
+    assert "/other/deep" not in caught.value.message
+    assert set(tree(tmp_path)) == {"sub", "sub/imagenet"}
+    for each in OUTSIDE:
+        alone = {path: length for path, length in OUTSIDE.items() if each.startswith(path)}
+        assert why(tmp_path, holding(alone), **MANAGED) == "OutsideDataset"
+    assert why(tmp_path, holding({f"/d{n}": None for n in range(9)}), **MANAGED) == "OutsideDataset"
+    taken(tmp_path, replace(COMMAND, **MANAGED), holding({}))
+    assert (tmp_path / PATH).exists()
+
+
+def test_of_an_alluxio_that_somebody_else_runs_a_backup_holds_all(tmp_path: Path) -> None:
+    """On purpose; it can be verified, and is not restored into an Alluxio of the dataset's own."""
+    taken(tmp_path, source=holding(OUTSIDE))
+    with Directory(str(tmp_path)) as claim:
+        assert verify(claim, PATH, "", watch()).files == 2
 
 
 def failing(number: int) -> Any:

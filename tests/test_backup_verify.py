@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from controllers.api.result import Exit, Progress
+from controllers.api.spelling import encode
 from fluidctl.backup.errors import BackupError, volume
 from fluidctl.backup.verify import Damaged, scan, verify
 from fluidctl.backup.volume import Directory
 from fluidctl.load.errors import StepError
+from fluidctl.load.names import covers
 from tests.backup_corruption import accepted, corruptions
 from tests.backup_files import (
     BYTES,
@@ -24,7 +26,9 @@ from tests.backup_files import (
     FILES,
     PATH,
     delimited,
+    folder,
     journal,
+    journal_of,
     packed,
     sha256,
     taken,
@@ -47,7 +51,45 @@ def test_entries_and_inodes_are_counted_without_those_above_the_dataset() -> Non
     """ "/" and the dataset's own directory are no part of a count of it."""
     assert read(packed()) == (ENTRIES, FILES, DIRECTORIES, BYTES)
     assert read(packed(), "/") == (ENTRIES, FILES, DIRECTORIES + 1, BYTES)
-    assert read(packed(), "/a//b/") == (ENTRIES, FILES, DIRECTORIES - 1, BYTES)
+    assert read(packed(), "/dataset//d1/") == (ENTRIES, FILES, DIRECTORIES - 1, BYTES)
+
+
+NAMES = ("dataset", "a", "dataset2", "\udcff", "a%b", "ä")
+
+
+def grown(rng: random.Random) -> dict[str, int | None]:
+    """Return a tree: of each path the length, None for a directory. Names come again at every level."""
+    paths: dict[str, int | None] = {}
+    for _ in range(rng.choice((1, 3, 12))):
+        above = rng.choice(["", *(path for path, length in paths.items() if length is None)])
+        paths.setdefault(f"{above}/{rng.choice(NAMES)}", rng.choice((None, None, rng.randrange(9))))
+    return paths
+
+
+def test_what_is_outside_of_the_dataset_is_found_in_any_tree_and_without_it_the_count_is_the_datasets() -> None:
+    """Outside is what is neither in it nor above it; the topmost of that is told, by the name that a path has."""
+    rng, seen = random.Random(7), set()
+    for _ in range(2_000):
+        paths = grown(rng)
+        path = rng.choice(["/", "/dataset", "/not", *paths])
+        is_there = path == "/" or paths.get(path, 0) is None
+        data = packed(journal_of(paths, rng))
+        if not is_there:
+            with pytest.raises(Damaged, match="does not hold"):
+                scan(io.BytesIO(data), encode(os.fsencode(path)), untold)
+            continue
+        inside = {each: length for each, length in paths.items() if covers(os.fsencode(path), os.fsencode(each))}
+        outside = {each for each in paths if each not in inside and not path.startswith(f"{each}/")}
+        topmost = {encode(os.fsencode(each)) for each in outside if each.rpartition("/")[0] not in outside}
+        found = scan(io.BytesIO(data), encode(os.fsencode(path)), untold)
+        assert set(found.outside) <= topmost
+        assert len(found.outside) == min(6, len(topmost))
+        if not outside:
+            lengths = [length for length in inside.values() if length is not None]
+            directories = len(inside) - len(lengths) - (path != "/")
+            assert (found.files, found.directories, found.bytes) == (len(lengths), directories, sum(lengths))
+        seen.add((bool(outside), path.count("/")))
+    assert {(outside, depth) for outside in (False, True) for depth in (1, 2, 3)} <= seen
 
 
 def test_the_count_does_not_depend_on_how_the_file_comes_in_pieces() -> None:
@@ -67,7 +109,7 @@ def test_the_count_does_not_depend_on_how_the_file_comes_in_pieces() -> None:
 
 def test_an_entry_may_be_longer_than_what_is_read_at_once() -> None:
     """An inode with a million blocks has 10 MB."""
-    big = b"\x5a" + delimited(b"\x48\x05\x1a" + delimited(os.urandom(3_000_000)))
+    big = b"\x5a" + delimited(b"\x10\x00\x48\x05\x1a" + delimited(os.urandom(3_000_000)))
     assert read(packed(journal() + delimited(big))) == (ENTRIES + 1, FILES + 1, DIRECTORIES, BYTES + 5)
 
 
@@ -92,7 +134,8 @@ BOMB = gzip.compress(bytes(100_000_000), 1)
         pytest.param(packed(journal() + b"\xff\xff\xff\xff\x7f"), id="an entry of 32 GB"),
         pytest.param(packed(journal() + delimited(b"\x5a\x7f")), id="no journal entry"),
         pytest.param(BOMB, id="100 MB of zeros in 0.4 MB"),
-        pytest.param(packed(journal(directories=-1)), id="without the dataset"),
+        pytest.param(packed(delimited(folder(0, -1, "")) * 9), id="without the dataset"),
+        pytest.param(packed(delimited(folder(0, -1, "")) + delimited(folder(1, 7, "dataset"))), id="it is elsewhere"),
         pytest.param(packed(b""), id="no entries"),
     ],
 )

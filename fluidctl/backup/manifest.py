@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from controllers.api.job_commands import METADATA
@@ -32,8 +32,12 @@ _FIELDS = {"formatVersion", "engine", "engineVersion", "dataset", "backup", "cre
 
 @dataclass(frozen=True)
 class Content:
-    """What is in a backup's file: bytes as stored and their sha256 (hexadecimal), journal entries, and of the inodes
-    among them those of the dataset: ``directories`` without its own and those above it."""
+    """What is in a backup's file: bytes as stored and their sha256 (hexadecimal), journal entries, and all inodes among
+    them; ``directories`` without the dataset's own and those above it.
+
+    ``outside``: paths beside the dataset and the directories above it, the first few. Where there are none, the inodes
+    are those of the dataset. A manifest does not say it.
+    """
 
     size: int
     sha256: str
@@ -41,6 +45,7 @@ class Content:
     files: int
     directories: int
     bytes: int
+    outside: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from controllers.api.job_commands import JOURNAL_DIRECTORY, METADATA, RESTORE_DI
 from controllers.api.result import BackupFacts, Exit
 from fluidctl.backup.errors import BackupError, refused, volume
 from fluidctl.backup.manifest import Manifest, version
-from fluidctl.backup.verify import Backup, open_backup
+from fluidctl.backup.verify import Backup, open_backup, refuse_outside
 from fluidctl.backup.volume import Directory, Strange, seal
 from fluidctl.load.watch import Watch
 
@@ -24,8 +24,8 @@ def stage(command: StageRestore, claim: Directory, journal: Directory, watch: Wa
 
     Raises:
         BackupError: the first that applies of: BackupMissing, BackupIncomplete, ManifestChanged, UnknownFormat,
-            BackupForeign, MountsDiffer, BackupNewer, ChecksumMismatch, JournalNotEmpty, BackupTruncated, BackupCorrupt;
-            and those of the volumes.
+            BackupForeign, MountsDiffer, BackupNewer, ChecksumMismatch, JournalNotEmpty, BackupTruncated, BackupCorrupt,
+            OutsideDataset; and those of the volumes.
     """
     with volume(CLAIM, written=False):
         backup = open_backup(claim, command.directory, command.manifest_sha256)
@@ -121,7 +121,7 @@ def _copy(backup: Backup, restore: Directory, watch: Watch) -> None:
                     file.write(data)
 
             with volume(CLAIM, written=False):
-                backup.check(watch, write)
+                refuse_outside(backup.check(watch, write), backup.manifest.dataset["path"])
             seal(file)
             written, wanted = file.tell(), backup.manifest.content.size
         if written != wanted:

@@ -13,7 +13,7 @@ from controllers.api.job_commands import MANIFEST, METADATA, TakeBackup
 from controllers.api.result import BackupFacts, Exit
 from fluidctl.backup.errors import BackupError, refused
 from fluidctl.backup.manifest import Manifest, parse
-from fluidctl.backup.verify import Damaged, open_backup, scan, teller
+from fluidctl.backup.verify import Damaged, open_backup, refuse_outside, scan, teller
 from fluidctl.backup.volume import Directory
 from fluidctl.load.watch import Watch
 
@@ -39,7 +39,8 @@ def take(command: TakeBackup, claim: Directory, source: Source, watch: Watch, no
     """Take the backup, unless an earlier attempt of the same has: a Job may have died before it could say so.
 
     Raises:
-        BackupError: BackupDamaged, DirectoryTaken. OSError of the claim. What ``source`` raises. Strange.
+        BackupError: BackupDamaged, DirectoryTaken, OutsideDataset. OSError of the claim. Strange.
+        What ``source`` raises.
     """
     place, _, last = command.directory.rpartition("/")
     partial = f".{last}.partial"
@@ -75,6 +76,8 @@ def _fill(command: TakeBackup, directory: Directory, source: Source, watch: Watc
             raise _damaged(str(error)) from error
     if content.entries != written.entries:
         raise _damaged(f"it holds {content.entries} journal entries, the master says {written.entries}")
+    if command.agent:  # an Alluxio of the dataset's own; another's holds more on purpose
+        refuse_outside(content, command.dataset["path"])
     manifest = Manifest(written.engine_version, command.dataset, command.backup, now(), content)
     data = manifest.to_bytes()
     parse(data)  # whatever could not be read later must not be written

@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 
 from controllers.api.job_commands import MANIFEST, METADATA
 from controllers.api.result import BackupFacts
+from controllers.api.spelling import encode
 from fluidctl.backup.errors import refused
 from fluidctl.backup.manifest import MAX_BYTES, Content, Manifest, checksum, parse
 from fluidctl.backup.nearby import nearby
@@ -19,6 +20,9 @@ from fluidctl.load.watch import Watch
 
 _CHUNK = 1 << 20
 _MAX_ENTRY = 64 << 20  # bytes of one journal entry; an inode with a million blocks has 10 MB
+_ROOTS_PARENT = -1
+_LONGEST = 4096  # bytes of a name that are looked at; no path in a manifest has more
+_SHOWN, _LETTERS = 5, 100  # how many paths outside of the dataset are told, and how much of each name
 
 
 class Damaged(Exception):
@@ -32,8 +36,8 @@ class Backup:
     directory: Directory
     manifest: Manifest
 
-    def check(self, watch: Watch, copy: Callable[[bytes], object] = len) -> None:
-        """Read the file, hand what is read to ``copy``, compare all of it with the manifest.
+    def check(self, watch: Watch, copy: Callable[[bytes], object] = len) -> Content:
+        """Read the file, hand what is read to ``copy``, compare all of it with the manifest; return what is in it.
 
         Raises:
             BackupError: BackupIncomplete, BackupForeign, BackupTruncated, BackupCorrupt.
@@ -61,6 +65,7 @@ class Backup:
                 raise refused("BackupCorrupt", f"{METADATA} is damaged: {error}. Use another backup.") from error
         if found != wanted:
             raise refused("BackupCorrupt", f"{METADATA} is damaged: it is {found}, its manifest says {wanted}.")
+        return found
 
 
 def open_backup(claim: Directory, path: str, pin: str = "") -> Backup:
@@ -97,9 +102,9 @@ def scan(file: BinaryIO, path: str, tell: Callable[[int], None], copy: Callable[
     """Read ``file`` to its end and return what is in it; ``path`` is the dataset's, whose own directory is not counted.
 
     Raises:
-        Damaged: it is no backup of Alluxio, not all of one, or more than one.
+        Damaged: it is no backup of Alluxio, not all of one, more than one, or one without ``path``.
     """
-    digest, size, journal, gunzip = hashlib.sha256(), 0, _Journal(), zlib.decompressobj(wbits=31)
+    digest, size, journal, gunzip = hashlib.sha256(), 0, _Journal(path), zlib.decompressobj(wbits=31)
     while data := file.read(_CHUNK):
         digest.update(data)
         size += len(data)
@@ -118,10 +123,22 @@ def scan(file: BinaryIO, path: str, tell: Callable[[int], None], copy: Callable[
             raise Damaged("something follows the end of its gzip member")
     if not gunzip.eof or journal.rest:
         raise Damaged("it ends in the middle")
-    above = 1 + len([part for part in path.split("/") if part])
-    if journal.directories < above:
+    if not journal.found:
         raise Damaged(f"it does not hold the directory {path}")
-    return Content(size, digest.hexdigest(), journal.entries, journal.files, journal.directories - above, journal.bytes)
+    counts = journal.entries, journal.files, journal.directories - len(journal.parts), journal.bytes
+    return Content(size, digest.hexdigest(), *counts, tuple(journal.outside))
+
+
+def refuse_outside(content: Content, path: str) -> None:
+    """Raise BackupError OutsideDataset where ``content`` is not of the dataset at ``path`` alone."""
+    if found := content.outside:
+        shown = ", ".join(found[:_SHOWN]) + (", and more" if len(found) > _SHOWN else "")
+        raise refused(
+            "OutsideDataset",
+            f"Alluxio also holds what is outside of {path}, and a restore of it could not be proved: {shown}. Unmount "
+            "what is mounted there (alluxio fs unmount), remove the rest (alluxio fs rm -R), and take another backup; "
+            "storages of the dataset are named in its spec.mounts.",
+        )
 
 
 def teller(watch: Watch, doing: str, total: int) -> Callable[[int], None]:
@@ -155,16 +172,23 @@ def _manifest(claim: Directory, directory: Directory, path: str, pin: str) -> Ma
 
 
 class _Journal:
-    """Counts journal entries, each after its length as a varint, in whatever pieces they come."""
+    """Counts journal entries, each after its length as a varint, in whatever pieces they come.
 
-    def __init__(self) -> None:
+    A master writes each directory before what is in it, as it needs that order itself when it restores. So the few
+    directories above the dataset are known in time, and what else is in them is outside, with all that is below it.
+    """
+
+    def __init__(self, path: str) -> None:
         self.entries = self.files = self.directories = self.bytes = 0
         self.rest = b""
+        self.parts = ["", *(part for part in path.split("/") if part)]  # names from the root to the dataset
+        self.found, self.outside = False, list[str]()
+        self._above = {_ROOTS_PARENT: 0}  # id of a directory above the dataset -> which of parts is to be in it
 
     def feed(self, data: bytes) -> None:
         data = self.rest + data if self.rest else data
         entries = files = directories = size_of_files = position = 0
-        parse_entry, end = pb.JournalEntry.FromString, len(data)
+        parse_entry, above, end = pb.JournalEntry.FromString, self._above, len(data)
         try:
             while position < end:
                 size, start = data[position], position + 1
@@ -179,9 +203,14 @@ class _Journal:
                 entries += 1
                 if entry.HasField("inodeFile"):
                     files += 1
-                    size_of_files += entry.inodeFile.length
+                    file = entry.inodeFile
+                    size_of_files += file.length
+                    if file.parentId in above:
+                        self._beside(file)
                 elif entry.HasField("inodeDirectory"):
                     directories += 1
+                    if entry.inodeDirectory.parentId in above:
+                        self._enter(entry.inodeDirectory)
         except DecodeError as error:
             raise Damaged("something in it is no journal entry") from error
         self.entries += entries
@@ -189,6 +218,20 @@ class _Journal:
         self.directories += directories
         self.bytes += size_of_files
         self.rest = data[position:]
+
+    def _enter(self, directory: pb.InodeDirectoryEntry) -> None:
+        depth = self._above[directory.parentId]
+        if encode(directory.name[:_LONGEST]) != self.parts[depth]:
+            self._beside(directory)
+        elif depth + 1 < len(self.parts):
+            self._above[directory.id] = depth + 1
+        else:
+            self.found = True
+
+    def _beside(self, inode: pb.InodeDirectoryEntry | pb.InodeFileEntry) -> None:
+        if len(self.outside) <= _SHOWN:
+            above = self.parts[: self._above[inode.parentId]]
+            self.outside.append("/".join([*above, encode(inode.name[:_LETTERS])]))
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:

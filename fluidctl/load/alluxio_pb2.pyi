@@ -501,11 +501,21 @@ class JournalEntry(_message.Message):
     def __init__(self, inodeDirectory: _Optional[_Union[InodeDirectoryEntry, _Mapping]] = ..., inodeFile: _Optional[_Union[InodeFileEntry, _Mapping]] = ...) -> None: ...
 
 class InodeDirectoryEntry(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("id", "parentId", "name")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    PARENTID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    parentId: int
+    name: bytes
+    def __init__(self, id: _Optional[int] = ..., parentId: _Optional[int] = ..., name: _Optional[bytes] = ...) -> None: ...
 
 class InodeFileEntry(_message.Message):
-    __slots__ = ("length",)
+    __slots__ = ("parentId", "name", "length")
+    PARENTID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
     LENGTH_FIELD_NUMBER: _ClassVar[int]
+    parentId: int
+    name: bytes
     length: int
-    def __init__(self, length: _Optional[int] = ...) -> None: ...
+    def __init__(self, parentId: _Optional[int] = ..., name: _Optional[bytes] = ..., length: _Optional[int] = ...) -> None: ...

@@ -185,6 +185,23 @@ def test_through_a_shared_directory_it_is_the_same(place: Place, storage: Path) 
     assert {each for each in place.files() if each.startswith("claim")} == set()
 
 
+def test_what_a_client_made_outside_of_the_dataset_is_refused_until_it_is_gone(place: Place, storage: Path) -> None:
+    """At the take, not when it is needed. Of an Alluxio that somebody else runs a backup holds all on purpose."""
+    place.alluxio.cli("fs", "mkdir", "/other/deep")
+    with place.agent() as agent:
+        code, result = place.job(place.command(agent))
+        assert (code, result.reason, result.backup) == (Exit.BACKUP_REFUSED, "OutsideDataset", None)
+        assert "outside of /dataset" in result.message
+        assert "/other." in result.message
+        assert place.files() == set()
+        assert place.taken(place.command(shared=str(place.claim))).directories == expected(storage)[1] + 2
+        place.job(DeleteBackup(DIRECTORY))
+
+        place.alluxio.cli("fs", "rm", "-R", "/other")
+        facts = place.taken(place.command(agent))
+    assert (facts.files, facts.directories, facts.bytes) == expected(storage)
+
+
 def test_a_master_that_cannot_write_its_backup_is_quoted(place: Place) -> None:
     """In its own words, out of what Java serialized."""
     code, result = place.job(place.command(shared="/proc/nowhere"))
