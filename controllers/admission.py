@@ -24,8 +24,7 @@ class Candidate:
     path: str
     since: float  # when it went to the end of the line: its creation, or when it gave its place away
     released: bool
-    starting: bool = False  # released, and no container of it runs
-    idle: bool = False  # starting for longer than PATIENCE_SECONDS
+    idle: bool = False  # released, and no container of it has run for longer than PATIENCE_SECONDS
 
 
 @dataclass(frozen=True)

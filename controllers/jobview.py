@@ -12,6 +12,8 @@ from controllers.jobs import ATTEMPT, LOADER, RELEASED, RUN, STEP
 
 #: Set on a pod by the Job controller; batch/v1, "Job controller".
 CONTROLLER_UID = "batch.kubernetes.io/controller-uid"
+#: A pod that has not ended so many seconds after the last moment that it was given: its node does not answer.
+LOST_SECONDS = 600.0
 
 
 def job_view(job: dict[str, Any], pods: Sequence[dict[str, Any]]) -> JobView:
@@ -65,6 +67,16 @@ def has_succeeded(pod: dict[str, Any]) -> bool:
 def runs(pod: dict[str, Any]) -> bool:
     """Whether a container of the pod may still be running: neither Succeeded nor Failed."""
     return pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
+
+
+def lost(pod: dict[str, Any], now: float) -> bool:
+    """Whether a pod that has not ended should have, long ago. Nobody can say whether it still runs.
+
+    ``deletionTimestamp`` is when its grace is over (Kubernetes API, ObjectMeta), whoever deleted it: its Job, a person,
+    or Kubernetes, some minutes after it has lost the node. It is stored, so no restart of ours begins anew.
+    """
+    due = epoch(pod["metadata"].get("deletionTimestamp"))
+    return due is not None and now >= due + LOST_SECONDS
 
 
 def waiting_reason(pod: dict[str, Any] | None) -> str:

@@ -31,14 +31,23 @@ from controllers.api.schedule import ScheduledDataBackupSpec, ScheduledDataBacku
 from controllers.api.times import epoch
 from controllers.backup.reasons import OWN_OBSTACLES
 from controllers.backup.report import FAILED, VERIFIED
-from controllers.backup.seen import FINAL, VERIFY_ANNOTATION, ClaimView, DatasetView, Meta, Observed, Place
+from controllers.backup.seen import (
+    FINAL,
+    VERIFY_ANNOTATION,
+    ClaimView,
+    DatasetView,
+    LostPod,
+    Meta,
+    Observed,
+    Place,
+)
 from controllers.backup.users import users
 from controllers.config import ControllerConfig
 from controllers.dataset.refresh import REFRESH
 from controllers.dataset.seen import JobState, JobView, ProgressSample
 from controllers.decision import Decision, Key, Problem
 from controllers.jobs import STEP
-from controllers.jobview import job_view, pods_of, runs
+from controllers.jobview import job_view, lost, pods_of, runs
 from controllers.kube.client import Cluster
 from controllers.kube.errors import KubeError, NotFound
 from controllers.kube.events import last_warning
@@ -82,17 +91,18 @@ class BackupObserver:
 
     def seen(self, obj: dict[str, Any], problem: Problem | None) -> Observed:
         """Return what is known of this DataBackup now; ``problem`` is what the API server last refused."""
-        meta, status = _meta(obj), parse_status(obj)
+        meta, status, now = _meta(obj), parse_status(obj), self._now()
         spec, error = _spec(obj)
         dataset = self._dataset(obj)
         pods = self._stores.pods.by_index("backup", meta.uid, meta.namespace)
         found = self._stores.jobs.by_index("backup", meta.uid, meta.namespace)
         jobs = [job_view(job, pods_of(job, pods)) for job in found if is_ours(job)]
+        writers = [pod for pod in pods if runs(pod) and _writes(pod)]
         suspended = next((job.name for job in jobs if job.state is JobState.SUSPENDED), "")
         sample = self._progress(key_of(obj), jobs)
         begins = not meta.deleting and status.phase not in FINAL and not status.take.attempt and dataset.ready
         return Observed(
-            now=self._now(),
+            now=now,
             meta=meta,
             config=self._config,
             status=status,
@@ -102,7 +112,10 @@ class BackupObserver:
             claim=self._claim(meta.namespace, spec) if begins and spec else ClaimView(),
             others=tuple(self._others(obj)) if begins else (),
             jobs=tuple(self._explained(meta.namespace, job) for job in jobs),
-            running_pods=tuple(pod["metadata"]["name"] for pod in pods if runs(pod) and _writes(pod)),
+            running_pods=tuple(pod["metadata"]["name"] for pod in writers if not lost(pod, now)),
+            lost_pods=tuple(
+                LostPod(pod["metadata"]["name"], pod["spec"].get("nodeName", "")) for pod in writers if lost(pod, now)
+            ),
             users=tuple(users(self._stores.datasets.items(), meta, status)) if meta.deleting else (),
             line=self._line(f"{meta.namespace}/{suspended}") if suspended else "",
             progress=ProgressSample(*sample) if sample else None,

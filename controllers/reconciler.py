@@ -179,8 +179,7 @@ class Reconciler:
     def _admit(self) -> Outcome:
         """Release suspended Jobs whose turn it is; one that changed meanwhile wakes us again by its event."""
         now = self._now()
-        candidates = turns.candidates(self._stores, now)
-        plan = admission.plan(candidates, self._per_master, self._everywhere)
+        plan = admission.plan(turns.candidates(self._stores, now), self._per_master, self._everywhere)
         waiting, failed = dict(plan.waiting), None
         for candidate in plan.release:
             if error := self._turn(candidate.name, "released", lambda job: self._applier.release(job, now)):
@@ -195,7 +194,7 @@ class Reconciler:
             self._wake(name)
         if failed is not None:
             raise failed
-        if plan.waiting and any(candidate.starting for candidate in candidates):
+        if plan.waiting:  # the clock alone ends the turn of a pod that does not start, or that is lost
             return Outcome("requeue_after", admission.PATIENCE_SECONDS / 4)
         return Outcome("success")
 

@@ -5,7 +5,7 @@ from typing import Any
 from controllers.admission import PATIENCE_SECONDS, Candidate
 from controllers.api.times import epoch
 from controllers.jobs import BACKUP, BACKUP_UID, DATASET, DATASET_UID, PARKED, masters_and_path
-from controllers.jobview import has_ended, has_succeeded, runs
+from controllers.jobview import has_ended, has_succeeded, lost, runs
 from controllers.stores import Stores
 
 
@@ -21,9 +21,14 @@ def candidates(stores: Stores, now: float) -> list[Candidate]:
     for job in stores.jobs.items():
         uid = job["metadata"]["uid"]
         pod = running.pop(uid, None)
-        if pod or (uid not in done and _is_in_line(job)):
+        if (uid not in done and _is_in_line(job)) or (pod and not _is_given_up(pod, now)):
             found.append(_candidate(job, pod, now))
-    return found + [_candidate(pod, pod, now) for pod in running.values()]
+    return found + [_candidate(pod, pod, now) for pod in running.values() if not _is_given_up(pod, now)]
+
+
+def _is_given_up(pod: dict[str, Any], now: float) -> bool:
+    """Whether nobody waits for the pod any more: one of a backup, whose result will not be asked for."""
+    return BACKUP in pod["metadata"].get("labels", {}) and lost(pod, now)
 
 
 def _owners(obj: dict[str, Any], kind: str = "") -> set[str]:
@@ -57,7 +62,6 @@ def _candidate(obj: dict[str, Any], pod: dict[str, Any] | None, now: float) -> C
         path=path,
         since=epoch((meta.get("annotations") or {}).get(PARKED)) or epoch(meta.get("creationTimestamp")) or 0.0,
         released=bool(pod) or not suspended,
-        starting=starting,
         idle=starting and begun is not None and now - begun > PATIENCE_SECONDS,
     )
 

@@ -9,11 +9,12 @@ from controllers.api.job_commands import REMOVE, TAKE
 from controllers.api.result import BackupFacts, Exit, Master, Result, describe
 from controllers.backup import FINALIZER, Observed, decide
 from controllers.backup.jobs import location, name
-from controllers.backup.seen import ClaimView, DatasetView, Meta
+from controllers.backup.seen import ClaimView, DatasetView, LostPod, Meta
 from controllers.config import ControllerConfig
 from controllers.dataset.seen import JobState, JobView
 from controllers.decision import Create, Decision, Delete
 from controllers.jobs import ATTEMPT, JOB, STEP
+from controllers.jobview import LOST_SECONDS
 
 NOW = 1_800_000_000.0
 UID = "9b1d4c22-1111-4222-8333-944455556666"
@@ -109,9 +110,12 @@ class World:
     partial_only: dict[str, bool] = field(default_factory=dict)
     gone: bool = False
     dropped: bool = False  # somebody deleted a Job by hand
+    stuck: set[str] = field(default_factory=set)  # pods whose node does not answer
+    due: dict[str, float] = field(default_factory=dict)  # when these were to have ended
 
     def seen(self) -> Observed:
-        running = tuple(sorted(pod for pod in self.pods if "-delete-" not in pod))
+        writers = [pod for pod in sorted(self.pods) if "-delete-" not in pod]
+        lost = [pod for pod in writers if self.now >= self.due.get(pod, self.now) + LOST_SECONDS]
         return observed(
             now=self.now,
             meta=self.meta,
@@ -119,7 +123,8 @@ class World:
             spec=self.spec,
             dataset=self.dataset,
             jobs=tuple(self.jobs.values()),
-            running_pods=running,
+            running_pods=tuple(pod for pod in writers if pod not in lost),
+            lost_pods=tuple(LostPod(pod, "n1") for pod in lost),
         )
 
     def pass_(self, writes: int = 99) -> Decision:
@@ -143,9 +148,21 @@ class World:
             found = self.jobs.get(step.name)
             if found is not None and found.uid == step.uid:
                 del self.jobs[step.name]
-                self.pods.discard(found.pod)
+                self._stop(found.pod)
         elif isinstance(step, Delete):
             self.meta = replace(self.meta, deleting=True)
+
+    def _stop(self, pod: str) -> None:
+        """Delete a pod; where its node does not answer, nothing comes of it."""
+        if pod in self.stuck:
+            self.due.setdefault(pod, self.now + 30)
+        else:
+            self.pods.discard(pod)
+
+    def heal(self) -> None:
+        """Let the nodes answer again: what was to end ends."""
+        self.stuck.clear()
+        self.pods -= set(self.due)
 
     def _create(self, body: dict[str, Any]) -> None:
         made = body["metadata"]["name"]

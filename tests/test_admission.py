@@ -90,7 +90,7 @@ def test_everybody_runs_or_knows_why_not_and_waits_only_for_a_reason_of_his_own_
 
 def test_a_released_job_whose_pod_does_not_start_gives_its_place_to_one_that_waits() -> None:
     """Four Jobs without quota, image or node would otherwise keep everybody from a shared Alluxio."""
-    idle = [replace(running(f"idle-{index}", path=f"/i{index}"), starting=True, idle=True) for index in range(2)]
+    idle = [replace(running(f"idle-{index}", path=f"/i{index}"), idle=True) for index in range(2)]
     line = [waiting("one", path="/one", since=1), waiting("two", path="/two", since=2)]
 
     first = plan([*idle, *line[:1]], per_master=2)
@@ -103,7 +103,7 @@ def test_a_released_job_whose_pod_does_not_start_gives_its_place_to_one_that_wai
 
 def test_only_who_is_in_the_way_is_parked() -> None:
     """Not at another cluster, not where the path is the obstacle and its owner runs."""
-    idle = replace(running("idle", "b:1", "/x"), starting=True, idle=True)
+    idle = replace(running("idle", "b:1", "/x"), idle=True)
     busy = running("busy", "a:1", "/x")
     line = [waiting("same path", "a:1", "/x", 1), waiting("behind it", "a:1", "/x/y", 2)]
 

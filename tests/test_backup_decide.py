@@ -19,12 +19,13 @@ from controllers.api.result import Exit, Result
 from controllers.api.times import rfc3339
 from controllers.backup import FINALIZER, Observed, decide, queue
 from controllers.backup.report import COMPLETE, EXECUTING, FAILED, VERIFIED
-from controllers.backup.seen import ClaimView, DatasetView, Place
+from controllers.backup.seen import ClaimView, DatasetView, LostPod, Place
 from controllers.backup.windup import REMOVAL_SECONDS
 from controllers.config import ControllerConfig
 from controllers.dataset.seen import JobState
-from controllers.decision import Decision, Delete, Problem
-from controllers.jobs import MASTERS, PATH
+from controllers.decision import Decision, Delete, Event, Problem
+from controllers.jobs import DATASET_UID, MASTERS, PATH
+from controllers.jobview import LOST_SECONDS
 from controllers.observe_backup import dataset_view
 from tests.backup_kit import META, NOW, READY, World, job, observed, place, spec
 from tests.builders import made as created
@@ -96,6 +97,7 @@ def test_the_job_asks_the_agent_of_a_managed_alluxio_and_is_held_beside_no_load_
     assert body["metadata"]["name"] == "nightly-9b1d4-take-1"
     assert body["spec"]["suspend"] is True
     assert body["spec"]["activeDeadlineSeconds"] == 3600
+    assert DATASET_UID not in body["metadata"]["labels"], "no Dataset waits for its pod, if that is lost"
     assert body["metadata"]["annotations"] == {MASTERS: '["imagenet-master-0.default.svc:19998"]', PATH: "/"}
     words = command(body)
     assert words[:2] == ["fluidctl", TAKE]
@@ -441,9 +443,133 @@ def test_what_another_has_under_the_final_name_is_never_removed() -> None:
     taken = replace(failed, result=Result(TAKE, "DirectoryTaken", message="it is there"))
     decision = decide(observed(status=begun(), jobs=(taken,)))
     gone = decide(observed(status=status_of(decision), meta=replace(META, deleting=True), jobs=(taken,)))
-    for body in (*created(decision), *created(gone)):
+    lost = decide(observed(status=begun(), jobs=(taken,), lost_pods=(LostPod("x", "n1"),)))
+    later = decide(
+        observed(status=status_of(lost), meta=replace(META, deleting=True), spec=spec(deletionPolicy="Delete"))
+    )
+    for body in (*created(decision), *created(gone), *created(later)):
         assert "--partial-only" in command(body)
     assert created(decision)
+    assert created(later)
+
+
+# --- a node that does not answer --------------------------------------------------------------------------------------
+
+POD = "nightly-9b1d4-take-1-x"
+
+
+def frozen(**changes: Any) -> World:
+    """A backup whose node was lost while it ran, some seconds after its deadline: its Job is gone, its pod is not."""
+    world = World(**changes)
+    for _ in range(3):
+        world.pass_()
+        if found := world.alive():
+            world.advance(found)
+    world.stuck = set(world.pods)
+    assert world.stuck == {POD}
+    world.now += 4000
+    world.pass_()
+    world.pass_()
+    assert (world.jobs, world.pods) == ({}, {POD})
+    return world
+
+
+def given_up(world: World) -> list[Event]:
+    """Let the time pass that a pod has to end; return the events of the next look."""
+    world.now += 30 + LOST_SECONDS - 1
+    before = world.pass_()
+    assert why(before)[1].endswith(f"waiting for {POD} to end"), "not a second earlier"
+    assert before.requeue_after is not None
+    world.now += 1
+    return list(world.pass_().events)
+
+
+def test_a_backup_on_a_lost_node_fails_when_its_pod_had_time_enough_to_end_and_its_files_are_kept() -> None:
+    world = frozen()
+    (event,) = given_up(world)
+    status = world.status
+    assert (status.phase, status.failure_reason) == (BackupPhase.FAILED, "PodLost")
+    assert (event.type, event.reason, event.message) == ("Warning", "PodLost", status.message)
+    assert f"pvc://backups/daily/imagenet/nightly-9b1d4c22 is kept: pod {POD} on node n1 should" in status.message
+    assert f"kubectl delete pod --force -n default {POD}" in status.message, "what to do"
+    assert "DeadlineExceeded: spec.activeDeadlineSeconds is over" in status.message, "and why it had failed"
+    stalled, failed = find(status.conditions, STALLED), find(status.conditions, FAILED)
+    assert stalled is not None
+    assert failed is not None
+    assert (stalled.reason, stalled.message) == (failed.reason, failed.message) == ("PodLost", status.message)
+    assert (world.files, status.location) == ({"partial"}, place())
+    assert not [made for made in world.created if "-delete-" in made]
+
+
+def test_what_a_lost_pod_finishes_later_is_never_complete_and_goes_with_the_object() -> None:
+    for policy, left in (("Delete", set[str]()), ("Retain", {"complete"})):
+        world = frozen(spec=spec(deletionPolicy=policy))
+        given_up(world)
+        world.files = {"complete"}
+        run(world)
+        assert (world.status.phase, world.status.checksum, world.files) == (BackupPhase.FAILED, "", {"complete"})
+        world.heal()
+        run(deleting(world))
+        assert (world.gone, world.files) == (True, left)
+
+
+def test_one_that_is_deleted_while_its_node_is_lost_goes_when_its_pod_had_time_enough() -> None:
+    for world in (frozen(), frozen(spec=spec(deletionPolicy="Delete"))):
+        events = given_up(deleting(world))
+        assert (world.gone, world.files) == (True, {"partial"})
+        (event,) = events
+        assert (event.type, event.reason) == ("Warning", "FilesKept")
+        assert f"pod {POD} on node n1" in event.message
+        assert event.message.endswith("remove it by hand")
+
+
+def test_one_that_has_given_up_its_pod_goes_at_once_and_says_again_what_stays() -> None:
+    world = frozen()
+    given_up(world)
+    events = deleting(world).pass_().events
+    assert world.gone
+    assert [event.reason for event in events] == ["FilesKept"]
+
+
+def test_a_pod_that_ends_before_it_is_given_up_is_cleaned_up_after_as_ever() -> None:
+    world = frozen()
+    world.now += LOST_SECONDS
+    world.pass_()
+    world.heal()
+    run(world)
+    assert (world.status.phase, world.status.failure_reason) == (BackupPhase.FAILED, "DeadlineExceeded")
+    assert world.files == set()
+
+
+def test_a_job_that_only_waits_for_its_lost_pod_is_not_waited_for() -> None:
+    """Somebody deleted it in the foreground, so it goes after its pod."""
+    held, lost = job(TAKE, JobState.DELETING), (LostPod(POD, "n1"),)
+    doomed = begun(failure_reason="DeadlineExceeded", message="late")
+    assert status_of(decide(observed(status=doomed, jobs=(held,), lost_pods=lost))).failure_reason == "PodLost"
+    alive = job(TAKE, JobState.RUNNING)
+    for found, pod in ((held, "another"), (alive, POD)):
+        waiting = decide(observed(status=doomed, jobs=(found,), lost_pods=(LostPod(pod, "n1"),)))
+        assert why(waiting)[1].endswith(f"waiting for {found.name} to end")
+        assert len(waiting.children) == (found is alive), "which is deleted first"
+
+
+def test_a_verification_on_a_lost_node_is_made_elsewhere_and_says_at_last_that_nothing_is_known() -> None:
+    world = complete()
+    asked(world)
+    for _ in range(30):
+        if found := world.alive():
+            world.advance(found)
+            world.stuck |= world.pods
+            world.due |= dict.fromkeys(world.pods - set(world.due), world.now)  # Kubernetes deletes it there
+        world.pass_()
+        world.now += 300
+    verified = find(world.status.conditions, VERIFIED)
+    assert verified is not None
+    assert (verified.status, verified.reason) == (UNKNOWN, "NotVerified")
+    assert "PodLost: pod nightly-9b1d4-verify-3-x on node n1" in verified.message
+    assert (world.status.phase, len(world.pods), world.jobs) == (BackupPhase.COMPLETE, 3, {})
+    assert deleting(world).pass_().events == ()
+    assert (world.gone, world.files) == (True, {"complete"}), "Retain: that they stay is what is wanted"
 
 
 # --- the end of the object --------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from controllers.api.result import Exit
 from controllers.api.times import rfc3339
 from controllers.backup import FINALIZER, Observed, decide
 from controllers.backup.report import COMPLETE, EXECUTING, FAILED, VERIFIED
-from controllers.backup.seen import FINAL, ClaimView, DatasetView, Place
+from controllers.backup.seen import FINAL, ClaimView, DatasetView, LostPod, Place
 from controllers.dataset.seen import JobState, JobView
 from controllers.decision import Decision, Problem
 from controllers.jobs import ATTEMPT, JOB, STEP
@@ -82,6 +82,7 @@ def _jobs(*, codes: tuple[int, ...]) -> Iterator[tuple[JobView, ...]]:
     yield (job(TAKE, JobState.DELETING), job(REMOVE, JobState.SUCCEEDED))
 
 
+LOST = LostPod(job(TAKE, JobState.RUNNING).pod, "n1")
 AROUND: dict[str, dict[str, Any]] = {
     "plain": {},
     "no dataset": {"dataset": DatasetView()},
@@ -98,6 +99,8 @@ AROUND: dict[str, dict[str, Any]] = {
     "terminating": {"problem": Problem("NamespaceTerminating", "it goes")},
     "bad spec": {"spec": None, "spec_error": "spec.x: no"},
     "a pod runs on": {"running_pods": ("x",)},
+    "a pod is lost": {"lost_pods": (LOST,)},
+    "a pod is lost, one runs on": {"lost_pods": (LOST,), "running_pods": ("x",)},
     "new": {"meta": replace(META, finalizers=())},
     "deleted": {"meta": replace(META, deleting=True)},
     "deleted with files": {"meta": replace(META, deleting=True), "spec": spec(deletionPolicy="Delete")},
@@ -105,6 +108,10 @@ AROUND: dict[str, dict[str, Any]] = {
         "meta": replace(META, deleting=True), "spec": spec(deletionPolicy="Delete"), "users": ("copy",),
     },
     "deleted, pod runs on": {"meta": replace(META, deleting=True), "running_pods": ("x",)},
+    "deleted, pod lost": {"meta": replace(META, deleting=True), "lost_pods": (LOST,)},
+    "deleted with files, pod lost": {
+        "meta": replace(META, deleting=True), "spec": spec(deletionPolicy="Delete"), "lost_pods": (LOST,),
+    },
     "let go": {"meta": replace(META, deleting=True, finalizers=("other",))},
 }  # fmt: skip
 
@@ -158,7 +165,9 @@ def test_a_failure_that_is_decided_stays_one(decided: list[tuple[Case, Decision]
     for case, decision in decided:
         reason = case.seen.status.failure_reason
         if reason and decision.status is not None:
-            assert status_of(decision).failure_reason == reason, case.name
+            status = status_of(decision)
+            lost = case.seen.lost_pods and f"{reason}: {case.seen.status.message}" in status.message
+            assert status.failure_reason == reason or (lost and status.failure_reason == "PodLost"), case.name
 
 
 def test_while_deleting_no_job_is_made_but_one_that_removes(decided: list[tuple[Case, Decision]]) -> None:
@@ -175,6 +184,7 @@ def test_no_file_is_removed_while_a_container_may_write_or_a_dataset_reads(
     for case, decision in decided:
         if any(body["metadata"]["labels"][STEP] == REMOVE for body in made(decision)):
             assert not case.seen.running_pods, case.name
+            assert not case.seen.lost_pods, case.name
             assert not [found for found in case.seen.jobs if found.step != REMOVE and not found.ended], case.name
             assert not case.seen.users, case.name
 
@@ -215,7 +225,26 @@ def test_failed_is_said_only_when_nothing_runs_and_nothing_is_left_or_it_is_said
         status = status_of(decision)
         if status.phase is BackupPhase.FAILED:
             assert not case.seen.running_pods, case.name
-            assert status.location is None or "remove it by hand" in status.message, case.name
+            kept = f"{LOST} and" in status.message.replace(",", "") and status.failure_reason == "PodLost"
+            assert status.location is None or "remove it by hand" in status.message or kept, case.name
+
+
+def test_for_a_lost_pod_alone_nobody_waits(decided: list[tuple[Case, Decision]]) -> None:
+    """What has failed is Failed then, what is deleted is let go; its files are kept, and it is said which."""
+    count = 0
+    for case, decision in decided:
+        seen, alive = case.seen, [found for found in case.seen.jobs if found.step != REMOVE and not found.ended]
+        if not seen.lost_pods or seen.running_pods or alive:
+            continue
+        if seen.meta.deleting:
+            assert decision.release, case.name
+            kept = seen.status.location is not None and not [j for j in seen.jobs if j.state is JobState.SUCCEEDED]
+            wanted = seen.status.phase is BackupPhase.COMPLETE and seen.spec.deletion_policy == "Retain"
+            assert [event.reason for event in decision.events] == ["FilesKept"] or not kept or wanted, case.name
+        elif seen.status.failure_reason:
+            assert status_of(decision).phase is BackupPhase.FAILED, case.name
+            count += 1
+    assert count
 
 
 def test_complete_is_said_only_of_what_the_job_said_to_be_complete(decided: list[tuple[Case, Decision]]) -> None:
@@ -304,6 +333,39 @@ def test_whatever_dies_or_fails_a_backup_ends_and_nothing_half_is_left(seed: int
         assert world.files == set()
     if world.status.phase is BackupPhase.COMPLETE:
         assert world.files == (set() if world.gone and policy == "Delete" else {"complete"})
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_whenever_a_node_is_lost_a_backup_ends_and_nothing_is_removed_under_a_pod(seed: int) -> None:
+    """A random life as above; the node goes at any moment, and may come back; its pods may go on all the time."""
+    rng = Random(seed)
+    policy = rng.choice(["Retain", "Delete"])
+    world = World(spec=spec(deletionPolicy=policy, backoffLimit=rng.randrange(3), activeDeadlineSeconds=600))
+    lost_at, heal_at, delete_at = rng.randrange(2, 5), rng.randrange(300), rng.choice([None, rng.randrange(40)])
+    for turn in range(400):
+        if turn == delete_at:
+            world.meta = replace(world.meta, deleting=True)
+        if turn == lost_at:
+            world.stuck = set(world.pods)
+        if turn == heal_at:
+            world.heal()
+        before = set(world.created)
+        world.pass_(writes=rng.choice([0, 1, 2, 99]))
+        writes = [pod for pod in world.pods if f"-{TAKE.partition('-')[0]}-" in pod]
+        assert not writes or not [made for made in set(world.created) - before if "-delete-" in made]
+        if world.gone or (world.status.phase in FINAL and not world.meta.deleting and rng.random() < 0.1):
+            break
+        found = world.alive()
+        if found and found.pod not in world.stuck and rng.random() < 0.7:
+            _move(world, found, rng)
+        elif world.stuck & world.pods and rng.random() < 0.1:
+            world.files = {"complete"}  # nobody hears of it
+        world.now += rng.choice([0, 1, 30])
+    assert world.gone or world.status.phase in FINAL, "it never ends"
+    if world.status.phase is BackupPhase.COMPLETE:
+        assert world.files == (set() if world.gone and policy == "Delete" else {"complete"})
+    elif world.files and not world.gone:
+        assert world.status.failure_reason == "PodLost"
 
 
 def _move(world: World, found: JobView, rng: Random) -> None:

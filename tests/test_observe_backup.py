@@ -1,17 +1,31 @@
-"""Which Datasets keep the files of a backup that is being deleted."""
+"""Which Datasets keep the files of a backup that is being deleted, and who waits for a backup that is being stopped."""
 
 from typing import Any
 
 import pytest
 
+from controllers.admission import plan
+from controllers.api.job_commands import REMOVE, TAKE, VERIFY
+from controllers.api.times import rfc3339
+from controllers.backup.seen import LostPod
 from controllers.config import ControllerConfig
-from controllers.jobs import SCHEDULE_UID
+from controllers.jobs import BACKUP, BACKUP_UID, DATASET_UID, MASTERS, SCHEDULE_UID, STEP
+from controllers.jobview import LOST_SECONDS
 from controllers.observe_backup import BackupObserver, ScheduleObserver
 from controllers.stores import Stores
+from controllers.turns import candidates
 from tests.backup_kit import META, NOW, place
 
 WHERE = f"pvc://{place().pvc_name}/{place().path}"
 BY_NAME, BY_PATH = {"backupName": META.name}, {"path": f"{WHERE}/"}
+
+
+def observer(stores: Stores) -> BackupObserver:
+    """Return an observer of what the stores have."""
+    none: Any = None
+    return BackupObserver(
+        stores, none, ControllerConfig(), now=lambda: NOW, line=lambda _: "", progress=lambda *_: None
+    )
 
 
 def users(phase: str = "Complete", namespace: str = "default", **dataset: Any) -> tuple[str, ...]:
@@ -19,14 +33,10 @@ def users(phase: str = "Complete", namespace: str = "default", **dataset: Any) -
     stores = Stores.of(())
     meta = {"namespace": namespace, "name": "copy", "uid": "u", "resourceVersion": "1", **dataset.pop("metadata", {})}
     stores.datasets.upsert({"kind": "Dataset", "metadata": meta, **dataset})
-    none: Any = None
-    observer = BackupObserver(
-        stores, none, ControllerConfig(), now=lambda: NOW, line=lambda _: "", progress=lambda *_: None
-    )
     about = {"namespace": "default", "name": META.name, "uid": META.uid, "deletionTimestamp": "2026-11-24T00:00:00Z"}
     status = {"phase": phase, "location": {"pvcName": place().pvc_name, "path": place().path}}
     backup = {"kind": "DataBackup", "metadata": about, "spec": {"dataset": {"name": "imagenet"}}, "status": status}
-    return observer.seen(backup, None).users
+    return observer(stores).seen(backup, None).users
 
 
 @pytest.mark.parametrize("wanted", [BY_NAME, BY_PATH], ids=["by name", "by path"])
@@ -85,9 +95,68 @@ def test_a_backup_that_failed_and_is_being_stopped_holds_up_no_other(failure: st
     known = {"namespace": "default", "name": "imagenet", "uid": "d", "resourceVersion": "1", "generation": 1}
     spec = {"mounts": [{"mountPoint": "s3://bucket/a", "path": "/"}]}
     stores.datasets.upsert({"kind": "Dataset", "metadata": known, "spec": spec, "status": ready})
-    none: Any = None
-    observer = BackupObserver(
-        stores, none, ControllerConfig(), now=lambda: NOW, line=lambda _: "", progress=lambda *_: None
-    )
     second = {**about, "metadata": {"namespace": "default", "name": "second", "uid": "s"}}
-    assert len(observer.seen(second, None).others) == ahead
+    assert len(observer(stores).seen(second, None).others) == ahead
+
+
+def pod(step: str = TAKE, phase: str = "Running", due: float | None = None) -> dict[str, Any]:
+    """A pod of the backup; ``due``: it was deleted, and that is the end of its grace."""
+    meta = {"namespace": "default", "name": "nightly-x", "uid": "p", "resourceVersion": "1"}
+    meta |= {"deletionTimestamp": rfc3339(due)} if due is not None else {}
+    labels = {BACKUP: META.name, BACKUP_UID: META.uid, STEP: step}
+    owner = {"kind": "Job", "name": "nightly", "uid": "j"}
+    metadata = {**meta, "labels": labels, "ownerReferences": [owner]}
+    return {"metadata": metadata, "spec": {"nodeName": "n1"}, "status": {"phase": phase}}
+
+
+@pytest.mark.parametrize(
+    ("found", "running", "lost"),
+    [
+        (pod(), 1, 0),  # nobody has told it to end
+        (pod(due=NOW + 30), 1, 0),
+        (pod(due=NOW - LOST_SECONDS + 1), 1, 0),
+        (pod(due=NOW - LOST_SECONDS), 0, 1),
+        (pod(VERIFY, due=NOW - LOST_SECONDS), 0, 1),
+        (pod(phase="Pending", due=NOW - LOST_SECONDS), 0, 1),
+        (pod(phase="Failed", due=NOW - LOST_SECONDS), 0, 0),
+        (pod(REMOVE, due=NOW - LOST_SECONDS), 0, 0),  # a removal ends by its own clock
+    ],
+)
+def test_a_pod_is_lost_that_should_have_ended_long_ago_whoever_looks(
+    found: dict[str, Any], running: int, lost: int
+) -> None:
+    """By what is stored in the pod: a controller that starts anew does not begin to count anew."""
+    stores = Stores.of(())
+    stores.pods.upsert(found)
+    backup = {"kind": "DataBackup", "metadata": {"namespace": "default", "name": META.name, "uid": META.uid}}
+    seen = observer(stores).seen(backup, None)
+    assert (seen.running_pods, seen.lost_pods) == (("nightly-x",) * running, (LostPod("nightly-x", "n1"),) * lost)
+
+
+@pytest.mark.parametrize(
+    ("labels", "job", "late", "turn"),
+    [
+        ({BACKUP: "b"}, None, 0, True),
+        ({BACKUP: "b"}, None, -1, False),
+        ({BACKUP: "b"}, {"deletionTimestamp": "2026-11-24T00:00:00Z"}, 0, True),
+        ({BACKUP: "b"}, {}, 0, False),  # its deadline is still to come
+        ({DATASET_UID: "d"}, None, 0, False),  # a load's: its Dataset waits for it
+    ],
+)
+def test_a_lost_pod_of_a_backup_that_is_stopped_gives_its_turn_to_who_waits(
+    labels: dict[str, str], job: dict[str, str] | None, late: float, turn: bool
+) -> None:
+    stores, place = Stores.of(()), {MASTERS: '["m:19998"]'}
+    found = pod(due=NOW - LOST_SECONDS - late)
+    found["metadata"] |= {"labels": labels, "annotations": place}
+    stores.pods.upsert(found)
+    about = {"namespace": "default", "resourceVersion": "1", "annotations": place}
+    if job is not None:
+        stores.jobs.upsert({"metadata": {**about, "name": "take", "uid": "j", **job}, "spec": {}})
+    owner = {"kind": "Dataset", "name": "d", "uid": "d"}
+    load = {**about, "name": "load", "uid": "l", "labels": {DATASET_UID: "d"}, "ownerReferences": [owner]}
+    stores.jobs.upsert({"metadata": load, "spec": {"suspend": True}})
+
+    released = plan(candidates(stores, NOW), 4).release
+
+    assert [each.name for each in released] == ["default/load"] * turn

@@ -10,7 +10,8 @@ from controllers.api.crd import KINDS, definition
 from controllers.api.databackup import DataBackupStatus
 from controllers.apply import Applier
 from controllers.config import ControllerConfig
-from controllers.decision import Decision, Key, Problem
+from controllers.decision import ADMISSION, Decision, Key, Problem
+from controllers.jobs import DATASET_UID, MASTERS
 from controllers.kube.client import Cluster
 from controllers.kube.resources import DATABACKUPS, DATASETS
 from controllers.observe_backup import BackupObserver
@@ -143,3 +144,16 @@ def test_the_log_says_why_a_backup_has_failed(cluster: Cluster, caplog: pytest.L
 
     said = [record.getMessage().partition(":")[0] for record in caplog.records if "reconciler" in record.name]
     assert said == ["DatasetNotFound", "Idle", "CrossNamespace"]
+
+
+def test_whoever_waits_for_a_turn_is_looked_at_again_without_an_event(cluster: Cluster) -> None:
+    """That a pod of another is lost is seen by the clock alone."""
+    stores, owner = Stores.of(()), {"kind": "Dataset", "name": "there", "uid": "u"}
+    about = {"namespace": "default", "resourceVersion": "1", "annotations": {MASTERS: '["m:19998"]'}}
+    about |= {"labels": {DATASET_UID: "u"}, "ownerReferences": [owner]}
+    engine = reconciler(cluster, stores, Recorder(stores))
+    stores.jobs.upsert({"metadata": {**about, "name": "runs", "uid": "a"}, "spec": {}})
+    assert engine.process(ADMISSION) == Outcome("success")
+    stores.jobs.upsert({"metadata": {**about, "name": "waits", "uid": "b"}, "spec": {"suspend": True}})
+    assert engine.process(ADMISSION).result == "requeue_after"
+    assert "overlaps" in engine.line("default/waits")

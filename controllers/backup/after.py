@@ -54,6 +54,9 @@ def _verify(seen: Observed) -> tuple[Step, Verdict | None]:
 
 
 def _ended(seen: Observed, job: JobView) -> work.Ended | None:
+    lost = next((pod for pod in seen.lost_pods if pod.name == job.pod), None)
+    if lost is not None and not job.ended:
+        return work.Ended(reasons.POD_LOST, str(lost))
     seconds = seen.spec.running_deadline_seconds if seen.spec else 0.0
     return work.ended(job, seen.now) or work.not_started(job, seen.now, seconds)
 

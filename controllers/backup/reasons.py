@@ -39,6 +39,7 @@ DATASET_CHANGED = "DatasetChanged"
 RESULT_LOST = "ResultLost"
 JOB_FAILED = "JobFailed"
 OOM_KILLED = "OOMKilled"
+POD_LOST = "PodLost"
 DIRECTORY_TAKEN = "DirectoryTaken"  # of the Job: another's directory has the final name
 FILES_KEPT = "FilesKept"  # an event: what is in the volume could not be removed
 

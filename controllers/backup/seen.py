@@ -7,6 +7,7 @@ from controllers.api.dataset import MasterStatus, PodTemplate
 from controllers.config import ControllerConfig
 from controllers.dataset.seen import JobView, ProgressSample
 from controllers.decision import Problem
+from controllers.jobview import LOST_SECONDS
 
 #: Kubernetes convention: <group>/<what it guards>.
 FINALIZER = "data.fluid.io/backup-cleanup"
@@ -73,6 +74,17 @@ class Place:
 
 
 @dataclass(frozen=True)
+class LostPod:
+    """A pod that should have ended long ago, and may still write: its node does not answer."""
+
+    name: str
+    node: str
+
+    def __str__(self) -> str:
+        return f"pod {self.name} on node {self.node} should have ended more than {LOST_SECONDS / 60:.0f} minutes ago"
+
+
+@dataclass(frozen=True)
 class Observed:
     """One DataBackup and all that it needs to know, at one moment."""
 
@@ -87,6 +99,7 @@ class Observed:
     others: tuple[Place, ...] = ()  # backups of the same Dataset that are not over, without this one
     jobs: tuple[JobView, ...] = ()
     running_pods: tuple[str, ...] = ()  # that have not ended and may write to the volume; their Job may be gone
+    lost_pods: tuple[LostPod, ...] = ()  # of the same kind, and not among them: nobody waits for these
     users: tuple[str, ...] = ()  # Datasets that restore from it now
     progress: ProgressSample | None = None  # of the Job that runs
     line: str = ""  # why the suspended Job has no turn yet

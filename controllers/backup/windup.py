@@ -1,7 +1,8 @@
 """How a backup ends that does not become complete: its Jobs are stopped, then what they left is removed.
 
 The same way is gone when the object is deleted. Nothing blocks for ever: a removal that fails again and again is given
-up, and says what stays where.
+up, and says what stays where. Nothing is removed while a pod may still write there: where its node does not answer,
+that is given up at once.
 """
 
 from dataclasses import replace
@@ -37,15 +38,19 @@ def failing(seen: Observed, status: DataBackupStatus) -> Step:
     step = _remove(seen, status, status.failure_reason, partial_only=_is_anothers(status))
     if not step.over:
         return step
-    text = status.message + _what_stays(step.status)
+    text, reason = status.message + _what_stays(step.status), status.failure_reason
+    if step.status.cleanup.last_reason == reasons.POD_LOST and not _is_anothers(status):
+        # First what a person has to do: a text is cut at its end.
+        text, reason = f"{kept(step.status)}; it failed before, {reason}: {status.message}", reasons.POD_LOST
     over = changed(
         step.status,
+        failure_reason=reason,
         phase=BackupPhase.FAILED,
         completion_time=rfc3339(seen.now),
         message=text,
         cleanup=_anew(step.status.cleanup),
     )
-    return Step(over, status.failure_reason, text)
+    return Step(over, reason, text)
 
 
 def deleting(seen: Observed) -> Step:
@@ -85,12 +90,16 @@ def _what_stays(status: DataBackupStatus) -> str:
     if status.location is None:
         return ""
     why = status.cleanup.last_error or "nothing can be created in a namespace that is being deleted"
+    if status.cleanup.last_reason == reasons.POD_LOST:
+        return f"; what it left in {claim_path(status.location)} is kept: {why}"
     return f"; what it left in {claim_path(status.location)} could not be removed, remove it by hand: {why}"
 
 
 def _stop(seen: Observed, status: DataBackupStatus, reason: str) -> Step | None:
-    """Return the step that ends every Job but those that remove; None where none of them runs."""
+    """Return the step that ends every Job but those that remove; None where none of them runs, or only lost pods do."""
+    lost = {pod.name for pod in seen.lost_pods}  # they hold their Job, where it is deleted with its pods first
     alive = [job for job in seen.jobs if job.step != REMOVE and not job.ended]
+    alive = [job for job in alive if job.state is not JobState.DELETING or job.pod not in lost]
     doomed = tuple(Delete(JOB, job.name, job.uid) for job in alive if job.state is not JobState.DELETING)
     if not alive and not seen.running_pods:
         return None
@@ -107,6 +116,9 @@ def _remove(seen: Observed, status: DataBackupStatus, reason: str, *, partial_on
     job = seen.job(REMOVE, mine.attempt) if mine.start_time else None
     if job is not None and job.state is JobState.SUCCEEDED:
         return replace(over, status=changed(status, location=None))
+    if status.location is not None and seen.lost_pods:  # which may still write there
+        why = {"last_reason": reasons.POD_LOST, "last_error": _how_to_end(seen)}
+        return replace(over, status=changed(status, cleanup=mine.model_copy(update=why)))
     terminating = seen.problem is not None and seen.problem.reason == reasons.NAMESPACE_TERMINATING
     if status.location is None or mine.failures >= REMOVALS or terminating:
         return over
@@ -118,6 +130,14 @@ def _remove(seen: Observed, status: DataBackupStatus, reason: str, *, partial_on
     if mine.failures >= REMOVALS:
         return replace(over, status=status)
     return Step(status, reason, _text(status, end.message), requeue_after=work.retry_at(mine, seen.now) - seen.now)
+
+
+def _how_to_end(seen: Observed) -> str:
+    pods = seen.lost_pods[:5]
+    command = f"kubectl delete pod --force -n {seen.meta.namespace} {' '.join(pod.name for pod in pods)}"
+    then = "remove it by hand" if seen.meta.deleting else "delete this backup, which removes what is not finished"
+    why = f"{', '.join(map(str, pods))}, and may still write there"
+    return f"{why}; when its node is off for sure, {command}; then {then}"
 
 
 def _ended(seen: Observed, mine: WorkStatus, job: JobView | None) -> work.Ended | None:
