@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from controllers.api.conditions import FALSE, UNKNOWN, find
+from controllers.api.conditions import FALSE, RECONCILING, TRUE, UNKNOWN, find
 from controllers.api.databackup import BackupPhase, DataBackupStatus, claim_path, parse_status
 from controllers.api.dataset import printable_bytes
 from controllers.api.times import epoch
@@ -40,9 +40,8 @@ def listing(backups: Iterable[Backup], now: float, *, wide: bool = False, namesp
         row += [metadata["name"], of_dataset(backup) or NOTHING, phase(status)]
         row += [verified.status if verified and verified.status != UNKNOWN else NOTHING, *_numbers(status)]
         row += [since(metadata.get("creationTimestamp"), now), _path(status)]
-        said = f"not verified: {damage}" if (damage := damaged(status)) else _said(status)
-        quiet = status.phase is BackupPhase.COMPLETE and not damage and not status.progress.message
-        rows.append(row + ([said] if wide or not quiet else []))
+        quiet = status.phase is BackupPhase.COMPLETE and not damaged(status) and not _under_way(status)
+        rows.append(row + ([_said(status)] if wide or not quiet else []))
     if any(len(row) > len(rows[0]) for row in rows):
         rows[0] = [*rows[0], "MESSAGE"]
     return columns(rows)
@@ -64,8 +63,16 @@ def _path(status: DataBackupStatus) -> str:
 
 
 def _said(status: DataBackupStatus) -> str:
-    """Return what happens, and how far the Job is that runs, if one does."""
-    return "; ".join(text for text in (status.message, status.progress.message) if text)
+    """Return what is known, and what is under way."""
+    known = f"not verified: {damage}" if (damage := damaged(status)) else status.message
+    return "; ".join(text for text in (known, _under_way(status)) if text)
+
+
+def _under_way(status: DataBackupStatus) -> str:
+    """Return what is done with a backup that is over, and how far the Job is that runs; "" where there is neither."""
+    found = find(status.conditions, RECONCILING)
+    doing = found.message if found and found.status == TRUE and status.phase in FINAL else ""
+    return "; ".join(text for text in (doing, status.progress.message) if text)
 
 
 def damaged(status: DataBackupStatus) -> str:
@@ -86,8 +93,8 @@ def changes(before: Backup, after: Backup, now: float) -> list[str]:
     lines = [] if before and phase(old) is phase(new) else [f"Phase {phase(new)}"]
     if new.message and new.message != old.message:
         lines.append(new.message)
-    if new.progress.message and new.progress.message != old.progress.message:
-        lines.append(new.progress.message)
+    if (text := _under_way(new)) and text != _under_way(old):
+        lines.append(text)
     verified, known = find(new.conditions, VERIFIED), find(old.conditions, VERIFIED)
     if verified and verified != known and verified.status != UNKNOWN:
         lines.append(condition_line(verified))

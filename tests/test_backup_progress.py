@@ -113,8 +113,20 @@ def test_who_lists_backups_or_waits_for_one_sees_how_far_it_is() -> None:
     assert listing([after], NOW)[1].endswith(f"attempt 1: Job j runs; {COPYING}")
     assert [line.strip() for line in changes(before, after, NOW)] == [f"9s  {COPYING}"]
     assert changes(after, after, NOW) == []
-    verified = {**after, "status": {**after["status"], "phase": "Complete", "message": "7 entries"}}
-    assert listing([verified], NOW)[1].endswith(f"7 entries; {COPYING}")
+
+
+def test_who_lists_backups_sees_what_is_done_with_one_that_is_over() -> None:
+    """It is read again, or deleted: its phase says neither."""
+    meta = {"namespace": "default", "name": "one", "creationTimestamp": rfc3339(NOW - 9)}
+    doing = {"type": "Reconciling", "reason": "BackupInUse", "message": "dataset copy restores from it"}
+    status = {"phase": "Complete", "message": "7 entries", "progress": {"message": COPYING}}
+
+    def shown_with(value: str) -> list[str]:
+        found = {**status, "progress": status["progress"] if value == "True" else {}}
+        return listing([{"metadata": meta, "status": {**found, "conditions": [{**doing, "status": value}]}}], NOW)
+
+    assert shown_with("True")[1].endswith(f"7 entries; dataset copy restores from it; {COPYING}")
+    assert "MESSAGE" not in shown_with("False")[0]
 
 
 def test_a_restore_that_reads_its_backup_says_how_far_it_is() -> None:
