@@ -20,6 +20,8 @@ _DEFAULTS = {
     "alluxio.security.authorization.permission.enabled": "false",
     # Else a load writes empty objects into the storage, for directories that have none (seen on 2.9.6).
     "alluxio.underfs.object.store.breadcrumbs.enabled": "false",
+    # The default, 5 s of every start, is to see that another master writes the journal no more: there is one alone.
+    "alluxio.master.journal.tailer.shutdown.quiet.wait.time": "50ms",
     "alluxio.master.update.check.enabled": "false",  # it would ask its makers, from a cluster that may not
 }
 

@@ -15,7 +15,6 @@ _DEFAULTS = {
     "alluxio.logger.type": "Console",
     "alluxio.web.ui.enabled": "false",  # its pages are not in the jars
     "alluxio.master.update.check.enabled": "false",
-    "alluxio.master.journal.tailer.shutdown.quiet.wait.time": "50ms",  # 5 s of the default start
     "alluxio.master.worker.connect.wait.time": "50ms",
     "fluidctl.log.level": "INFO",
 }

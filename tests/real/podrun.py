@@ -178,10 +178,12 @@ class PodRun:
             if "tcpSocket" in probe:
                 socket.create_connection((self.address, port), 1.0).close()
                 return True
-            connection = http.client.HTTPConnection(self.address, port, timeout=1.0)
+            connection = http.client.HTTPConnection(self.address, port, timeout=probe.get("timeoutSeconds", 1.0))
             try:
                 connection.request("GET", asked.get("path", "/"))
-                return 200 <= connection.getresponse().status < 400
+                answer = connection.getresponse()
+                answer.read()  # else a server that is still writing logs a broken connection, at length
+                return 200 <= answer.status < 400
             finally:
                 connection.close()
         return False
