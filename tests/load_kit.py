@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from google.protobuf.message import Message
 
@@ -96,6 +96,11 @@ class Steps:
         self.shown: list[Progress] = []
         self.clock: Callable[[], float] = time.monotonic
         self.watch = self._watch("load", 60)
+
+    @classmethod
+    def at(cls, master: AlluxioMaster, directory: Path) -> Self:
+        """Return those against a double; what they spill is in the directory."""
+        return cls(directory / "spill", [f"127.0.0.1:{master.port}"])
 
     def run(self, step: str, path: str = "/", **changes: Any) -> tuple[Result, Exit]:
         """Run one step."""

@@ -30,11 +30,6 @@ def server() -> Iterator[ScriptedServer]:
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
 def recorder(server: ScriptedServer, clock: FakeClock, tmp_path: Path) -> Iterator[EventRecorder]:
     cluster = Cluster.connect(kubeconfig(tmp_path, server.url), None, pool_size=1, user_agent="t")
     made = EventRecorder(cluster, "data.fluid.io/fluidctl", "pod-1", clock)

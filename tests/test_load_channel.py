@@ -39,12 +39,6 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path / "tree"
 
 
-@pytest.fixture
-def master(tree: Path) -> Iterator[AlluxioMaster]:
-    with AlluxioMaster(tree) as made:
-        yield made
-
-
 def _at(*masters: AlluxioMaster, **more: Any) -> Settings:
     return Settings([f"127.0.0.1:{master.port}" for master in masters], **{"connect_seconds": 20.0, **more})
 

@@ -1,6 +1,5 @@
 """The count of a restored master: held against what the backup promises, without a request to the storage."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +18,6 @@ from tests.load_kit import Answer, Steps, intercept, odd_tree, truth
 def tree(tmp_path: Path) -> Path:
     odd_tree(tmp_path / "tree")
     return tmp_path / "tree"
-
-
-@pytest.fixture
-def master(tree: Path) -> Iterator[AlluxioMaster]:
-    with AlluxioMaster(tree) as made:
-        yield made
-
-
-@pytest.fixture
-def steps(master: AlluxioMaster, tmp_path: Path) -> Steps:
-    return Steps(tmp_path / "spill", [f"127.0.0.1:{master.port}"])
 
 
 def count(steps: Steps, expected: Totals, **changes: Any) -> tuple[Result, Exit]:

@@ -57,11 +57,6 @@ def master(tmp_path: Path) -> Iterator[AlluxioMaster]:
         yield made
 
 
-@pytest.fixture
-def steps(master: AlluxioMaster, tmp_path: Path) -> Steps:
-    return Steps(tmp_path / "spill", [f"127.0.0.1:{master.port}"])
-
-
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize(
     ("files", "tasks"),

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,28 +33,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Rule, "delay", lambda *_: 0.01)
 
 
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    root = tmp_path / "tree"
-    make(root, [f"d{d}/e{e}/f{f}" for d in range(6) for e in range(4) for f in range(5)])
-    return root
-
-
-@pytest.fixture
-def master(tree: Path) -> Iterator[AlluxioMaster]:
-    with AlluxioMaster(tree) as made:
-        yield made
-
-
-@pytest.fixture
-def steps(master: AlluxioMaster, tmp_path: Path) -> Steps:
-    return _steps(master, tmp_path)
-
-
-def _steps(master: AlluxioMaster, tmp_path: Path) -> Steps:
-    return Steps(tmp_path / "spill", [f"127.0.0.1:{master.port}"])
-
-
 # --- what is there ----------------------------------------------------------------------------------------------------
 
 
@@ -65,7 +42,7 @@ def test_totals_are_those_of_the_storage_whatever_the_names(tmp_path: Path, asyn
     root = tmp_path / "tree"
     odd_tree(root)
     with AlluxioMaster(root, asynchronous=asynchronous) as master:
-        result, code = _steps(master, tmp_path).both()
+        result, code = Steps.at(master, tmp_path).both()
 
     assert (code, result.reason, result.proved) == (Exit.COMPLETE, "Counted", True)
     assert result.totals == truth(root)
@@ -83,7 +60,7 @@ def test_an_empty_dataset_is_a_valid_one(tmp_path: Path) -> None:
     """Zero files, and proved."""
     with AlluxioMaster(tmp_path / "nothing") as master:
         (tmp_path / "nothing").mkdir()
-        result, code = _steps(master, tmp_path).both()
+        result, code = Steps.at(master, tmp_path).both()
 
     assert (code, result.proved) == (Exit.COMPLETE, True)
     assert result.totals == truth(tmp_path / "nothing")

@@ -1,6 +1,5 @@
 """What flat listings prove: where the storage's driver reports errors (s3), and where it answers with nothing (oss)."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +18,6 @@ from tests.load_kit import Answer, Steps, intercept, make, truth
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses that only a real master or a real storage needs."""
     monkeypatch.setattr(Rule, "delay", lambda *_: 0.01)
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    root = tmp_path / "tree"
-    make(root, [f"d{d}/e{e}/f{f}" for d in range(6) for e in range(4) for f in range(5)])
-    return root
-
-
-@pytest.fixture
-def master(tree: Path) -> Iterator[AlluxioMaster]:
-    with AlluxioMaster(tree) as made:
-        yield made
-
-
-@pytest.fixture
-def steps(master: AlluxioMaster, tmp_path: Path) -> Steps:
-    return Steps(tmp_path / "spill", [f"127.0.0.1:{master.port}"])
 
 
 class Mounted:

@@ -45,7 +45,7 @@ def master(tree: Path) -> Iterator[AlluxioMaster]:
 
 @pytest.fixture
 def steps(master: AlluxioMaster, tmp_path: Path) -> Steps:
-    made = Steps(tmp_path / "spill", [f"127.0.0.1:{master.port}"])
+    made = Steps.at(master, tmp_path)
     assert made.both("/data")[1] is Exit.COMPLETE
     return made
 

@@ -53,11 +53,6 @@ def visits() -> Iterator[Visits]:
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
 def start(visits: Visits, clock: FakeClock) -> Iterator[Start]:
     made: list[Rounds[str]] = []
 

@@ -14,11 +14,6 @@ Queue = WorkQueue[str]
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
 def queue(clock: FakeClock) -> Iterator[Queue]:
     backoff = ExponentialBackoff[str](random.Random(1), jitter=0.0)
     made: Queue = WorkQueue(slow_limit=8, slow_after=1e9, clock=clock, backoff=backoff)

@@ -3,7 +3,6 @@
 import math
 import random
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -12,18 +11,6 @@ from workqueue import ExponentialBackoff, FakeClock, Lane, SystemClock, WorkQueu
 from workqueue.delay import DelayHeap
 
 Queue = WorkQueue[str]
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def queue(clock: FakeClock) -> Iterator[Queue]:
-    made: Queue = WorkQueue(slow_limit=8, slow_after=1e9, clock=clock)
-    yield made
-    made.shut_down()
 
 
 def test_add_after_adds_when_the_time_has_come_and_not_before(queue: Queue, clock: FakeClock) -> None:

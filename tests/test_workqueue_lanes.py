@@ -14,11 +14,6 @@ WORKERS, SLOW_LIMIT = 16, 8
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
 def queue(clock: FakeClock) -> Iterator[Queue]:
     made: Queue = WorkQueue(slow_limit=SLOW_LIMIT, clock=clock)
     yield made

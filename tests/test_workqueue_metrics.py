@@ -30,11 +30,6 @@ class Recorder:
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
 def metrics() -> Recorder:
     return Recorder()
 

@@ -12,18 +12,6 @@ Queue = WorkQueue[str]
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def queue(clock: FakeClock) -> Iterator[Queue]:
-    made: Queue = WorkQueue(slow_limit=8, slow_after=1e9, clock=clock)
-    yield made
-    made.shut_down()
-
-
-@pytest.fixture
 def threads() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(max_workers=8) as pool:
         yield pool
