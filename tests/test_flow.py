@@ -78,6 +78,10 @@ def loads_seen(world: World) -> set[str]:
     return {line for line in world.eyes.jobs_seen.copy() if "-load-" in line}
 
 
+def released(job: Obj, prefix: str) -> bool:
+    return job["metadata"]["name"].startswith(prefix) and not job["spec"].get("suspend")
+
+
 # --- the good way -----------------------------------------------------------------------------------------------------
 
 
@@ -466,6 +470,8 @@ def test_a_pod_that_never_starts_gives_its_place_to_a_dataset_that_waits(
         world.apply("stuck", world.spec("/d000", load=nowhere))
         world.eyes.until(lambda: [pod for pod in world.eyes.all(PODS) if pod["status"].get("phase") == "Pending"])
         world.apply("two", world.spec("/d001"))
+        world.eyes.until(lambda: [job for job in world.eyes.all(JOBS) if released(job, "two-")])
+        monkeypatch.setattr(turns, "PATIENCE_SECONDS", 5.0)  # its own pod may need more than a second to start
 
         world.ready("two")
 
