@@ -75,8 +75,11 @@ class Managed(Sight):
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def start_controller(self, *flags: str) -> Process:
-        """Start a controller with the identity that it has in a cluster; return it once its caches are filled."""
+    def start_controller(self, *flags: str, first: str = "") -> Process:
+        """Start a controller with the identity that it has in a cluster; return it once its caches are filled.
+
+        ``first``: what this Python does before it begins, as to give a constant another value.
+        """
         name = f"controller-{len(self._controllers) + 1}"
         identity = self.work / name
         identity.mkdir()
@@ -86,7 +89,8 @@ class Managed(Sight):
         server = urlsplit(self.control_plane.url)
         where = {"KUBERNETES_SERVICE_HOST": str(server.hostname), "KUBERNETES_SERVICE_PORT": str(server.port)}
         box = Box([Bind(identity, _IDENTITY, True)], self.node.names, "controller")
-        command = box.command(python("-m", "fluidctl", "controller", *_USUAL, *flags), where | {"HOME": "/"})
+        begin = ["-c", f"{first}\nfrom fluidctl.cli import entry\nentry()"] if first else ["-m", "fluidctl"]
+        command = box.command(python(*begin, "controller", *_USUAL, *flags), where | {"HOME": "/"})
         made = Process(command, self.work / f"{name}.log", os.environ)
         self._stack.callback(made.kill)
         self._controllers.append(made)

@@ -35,6 +35,7 @@ class PodNode(LoggingNode):
         super().__init__(cluster, directory)
         self.names = directory / "names"
         self._runs: dict[str, PodRun] = {}  # by uid
+        self._lost, self._unheard = "", list[Obj]()
         self._base, self._numbers = [random.randrange(1, 255) for _ in range(2)], itertools.count(1)
         self._services, self._naming = Store(), threading.Lock()
         self._watchers = [
@@ -61,6 +62,28 @@ class PodNode(LoggingNode):
         """Return the directory of a claim that is bound."""
         name = self._cluster.get(PERSISTENTVOLUMECLAIMS, namespace, claim)["spec"]["volumeName"]
         return Path(self._cluster.get(PERSISTENTVOLUMES, "", name)["spec"]["hostPath"]["path"])
+
+    def provide(self, namespace: str, claim: str) -> Path:
+        """Give a claim the volume that it names; return its directory."""
+        found = self._cluster.get(PERSISTENTVOLUMECLAIMS, namespace, claim)
+        place = self.directory / "claims" / found["metadata"]["uid"]
+        place.mkdir(parents=True)
+        self._cluster.create(PERSISTENTVOLUMES, "", _volume(found["spec"]["volumeName"], found, place))
+        return place
+
+    def lose(self, prefix: str) -> None:
+        """Be lost for pods whose names begin so: they run on, but nobody hears of them, nor do they of their end."""
+        self._lost = prefix
+
+    def find(self) -> None:
+        """Be lost no more: what should have ended ends."""
+        self._lost, unheard = "", self._unheard
+        for obj in unheard:
+            self._do(self._end, obj, self._runs.get(obj["metadata"]["uid"]))
+
+    def until_ended(self, namespace: str, pod: str, seconds: float) -> None:
+        """Wait until no process of a pod is left, whoever hears of it."""
+        assert self._run(namespace, pod).told.wait(seconds), f"{pod} has not ended"
 
     def hit(self, namespace: str, pod: str, container: str, number: int = signal.SIGKILL) -> None:
         """Send a signal to a container of a pod that runs."""
@@ -91,12 +114,18 @@ class PodNode(LoggingNode):
         if change.kind is ChangeKind.DELETED:
             run.signal(signal.SIGKILL) if run else None
         elif "deletionTimestamp" in meta:
-            self._do(self._end, obj, run) if mine else None
+            if mine and self._is_lost(obj):
+                self._unheard.append(obj)
+            elif mine:
+                self._do(self._end, obj, run)
         elif not spec.get("nodeName") and not spec.get("nodeSelector"):
             self._do(self._bind, obj)
         elif mine and not run and obj["status"]["phase"] == "Pending":
             self._runs[meta["uid"]] = run = self._begin(obj, self.directory / "pods" / meta["uid"])
             self._do(run.run)
+
+    def _is_lost(self, obj: Obj) -> bool:
+        return bool(self._lost) and obj["metadata"]["name"].startswith(self._lost)
 
     def _begin(self, obj: Obj, directory: Path) -> PodRun:
         number = next(self._numbers)
@@ -107,7 +136,8 @@ class PodNode(LoggingNode):
         return run
 
     def _show(self, run: PodRun) -> None:
-        self._report(run.obj, run.status())
+        if not self._is_lost(run.obj):
+            self._report(run.obj, run.status())
         self._name()
 
     def _name(self) -> None:

@@ -9,6 +9,7 @@ import pytest
 from controllers.api.databackup import PLURAL
 from controllers.backup.seen import FINAL, VERIFY_ANNOTATION
 from controllers.kube.resources import DATABACKUPS, JOBS, PERSISTENTVOLUMECLAIMS, PODS, SCHEDULEDDATABACKUPS
+from devcluster.node import NAME
 from tests.objectstore.trees import tree
 from tests.real.managed import Managed
 from tests.world import Obj, condition
@@ -157,3 +158,38 @@ def test_a_schedule_makes_backups_by_the_clock_and_keeps_as_many_as_asked_for(
     shown = stage.kubectl("get", PLURAL)
     assert "Complete" in shown
     assert len(files()) > len(before), "the backups outlive their schedule"
+
+
+def test_a_backup_on_a_lost_node_fails_and_holds_up_nobody_and_what_it_finishes_later_does_not_count(
+    stage: Managed,
+) -> None:
+    """Its pod waits for a volume when the node is lost; it gets that, runs and ends well when nobody waits for it."""
+    stage.kill_controller()
+    # With the grace of 30 s: a pod is lost 5 s after it was deleted.
+    stage.start_controller(first="from controllers import jobview; jobview.LOST_SECONDS = -25.0")
+    stage.node.lose("unheard-")
+    wanted = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
+    spec = {**wanted, "storageClassName": "", "volumeName": "late"}
+    stage.cluster.create(PERSISTENTVOLUMECLAIMS, "default", {"metadata": {"name": "late"}, "spec": spec})
+    stage.backup("unheard", "images", "late", runningDeadlineSeconds=15, deletionPolicy="Delete")
+    stage.seen(DATABACKUPS, "unheard", lambda obj: obj.get("status", {}).get("startTime"), SECONDS)
+    stage.backup("z-after", "images", "backups/team")
+
+    status = ended(stage, "unheard")["status"]
+
+    assert (status["phase"], status["failureReason"]) == ("Failed", "PodLost"), status
+    (pod,) = (o for o in stage.eyes.all(PODS) if o["metadata"]["name"].startswith("unheard-"))
+    name = pod["metadata"]["name"]
+    assert f"pod {name} on node {NAME} should have ended" in status["message"]
+    assert f"kubectl delete pod --force -n default {name}" in status["message"]
+    assert ended(stage, "z-after")["status"]["phase"] == "Complete"
+    place = stage.node.provide("default", "late") / status["location"]["path"]
+    stage.node.until_ended("default", name, SECONDS)
+    assert sorted(path.name for path in place.iterdir()) == ["manifest.json", "metadata.gz"]
+    stage.node.find()
+    stage.eyes.until(lambda: not [o for o in stage.eyes.all(PODS) if o["metadata"]["name"] == name], SECONDS)
+    (late,) = (o["status"] for o in stage.eyes.all(DATABACKUPS) if o["metadata"]["name"] == "unheard")
+    assert (late["phase"], late["message"], late.get("checksum")) == ("Failed", status["message"], None)
+    gone(stage, "unheard")
+    assert not place.exists(), "its pod has ended, so they may be removed"
+    gone(stage, "z-after")
