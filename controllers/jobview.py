@@ -10,8 +10,6 @@ from controllers.api.times import epoch
 from controllers.dataset.seen import JobState, JobView
 from controllers.jobs import ATTEMPT, LOADER, RELEASED, RUN, STEP
 
-#: Set on a pod by the Job controller; batch/v1, "Job controller".
-CONTROLLER_UID = "batch.kubernetes.io/controller-uid"
 #: A pod that has not ended so many seconds after the last moment that it was given: its node does not answer.
 LOST_SECONDS = 600.0
 

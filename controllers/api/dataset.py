@@ -10,18 +10,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from controllers.api.dataset_spec import (
-    MANAGED_PATH,
-    AccessMode,
-    AlluxioSpec,
     DatasetSpec,
     Loader,
-    LoadSpec,
     MountSpec,
     OnRestoreFailure,
     PodTemplate,
     Publish,
     RestoreSpec,
-    VolumeSpec,
 )
 from controllers.api.dataset_status import (
     CacheStatus,
@@ -39,14 +34,13 @@ from controllers.api.dataset_status import (
     StepStatus,
     VolumeStatus,
 )
-from controllers.api.model import Model, is_unserved, normal_path
+from controllers.api.model import Model, is_unserved
 
 __all__ = [
-    "AccessMode", "AlluxioSpec", "CacheStatus", "CountStatus", "DatasetSpec", "DatasetStatus", "LoadSpec",
-    "LoadStatus", "Loader", "MANAGED_PATH", "MasterStatus", "MountSpec", "OnRestoreFailure", "Phase", "PodTemplate",
-    "ProgressStatus", "Publish", "RefreshStatus", "RestorePhase", "RestoreSpec", "RestoreStatus", "RunStatus",
-    "SizeStatus", "SpecError", "StepStatus", "VolumeSpec", "VolumeStatus", "normal_path", "parse_spec",
-    "parse_status", "printable_bytes", "status_dict", "unserved_fields",
+    "CacheStatus", "CountStatus", "DatasetSpec", "DatasetStatus", "LoadStatus", "Loader", "MasterStatus",
+    "MountSpec", "OnRestoreFailure", "Phase", "PodTemplate", "ProgressStatus", "Publish", "RefreshStatus",
+    "RestorePhase", "RestoreSpec", "RestoreStatus", "RunStatus", "SizeStatus", "SpecError", "StepStatus",
+    "VolumeStatus", "parse_spec", "parse_status", "printable_bytes", "status_dict", "unserved_fields",
 ]  # fmt: skip
 
 KIND = "Dataset"

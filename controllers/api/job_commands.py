@@ -25,14 +25,7 @@ SECRETS_PATH = "/etc/fluidctl/secrets"
 #: What is in the directory of a backup.
 MANIFEST, METADATA = "manifest.json", "metadata.gz"
 
-TAKE, VERIFY, REMOVE, STAGE, MOUNT, AGENT = (
-    "take-backup",
-    "verify-backup",
-    "delete-backup",
-    "stage-restore",
-    "mount",
-    "agent",
-)
+TAKE, VERIFY, REMOVE, STAGE, MOUNT = "take-backup", "verify-backup", "delete-backup", "stage-restore", "mount"
 
 
 @dataclass(frozen=True)

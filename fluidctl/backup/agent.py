@@ -30,7 +30,7 @@ from controllers.api.job_commands import STAGING_PATH, TOKEN_PATH
 from fluidctl.backup.volume import Directory, Strange
 from fluidctl.load.process import on_signals
 
-PREFIX, COMPLETE = "alluxio-backup-", ".complete"
+COMPLETE = ".complete"
 _NAME = re.compile(r"alluxio-backup-[0-9A-Za-z-]{1,100}\.gz")
 _RANGE = re.compile(r"bytes=([0-9]{1,18})-")
 KEEP_SECONDS, _SWEEP_SECONDS = 3600.0, 60.0
