@@ -425,10 +425,15 @@ def test_all_of_a_failed_backup_is_removed_before_it_is_called_failed() -> None:
     assert (over.phase, over.location) == (BackupPhase.FAILED, None)
 
 
-def test_a_removal_that_fails_again_and_again_is_given_up_and_says_what_stays_where() -> None:
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_removal_that_fails_again_and_again_is_given_up_and_says_what_stays_where(lost: bool) -> None:
+    """Its Job is never created, or its node is lost and it runs for ever."""
     status, now = begun(failure_reason="BackupFailed", message="no"), NOW
     for _ in range(60):
-        status = status_of(decide(observed(status=status, now=now)))  # its Job is never created
+        jobs = (
+            (job(REMOVE, JobState.RUNNING, attempt=status.cleanup.attempt),) if lost and status.cleanup.attempt else ()
+        )
+        status = status_of(decide(observed(status=status, now=now, jobs=jobs)))
         if status.phase is BackupPhase.FAILED:
             break
         now += REMOVAL_SECONDS / 5
