@@ -418,14 +418,22 @@ def test_a_listing_that_a_load_needs_hangs_and_the_step_ends_when_it_is_told_to(
     ended.set()
 
 
-def test_a_new_attempt_joins_the_task_of_a_killed_one(steps: Steps, master: AlluxioMaster, tree: Path) -> None:
+def test_a_new_attempt_joins_the_task_of_a_killed_one(
+    steps: Steps, master: AlluxioMaster, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The same path while it runs gives the same task, so nothing is listed twice."""
-    master.behaviour.files_per_second = 10  # it runs until the new attempt is there
+    load, there = master._load, threading.Event()
+
+    def waiting(*args: Any, **how: Any) -> None:
+        there.wait(50)  # it runs until the new attempt is there
+        load(*args, **how)
+
+    monkeypatch.setattr(master, "_load", waiting)
     master._submit(pb.SyncMetadataRequest(path=b"/"))
 
     def join(request: Any, answer: Answer) -> Any:
         joined = answer(request)
-        master.behaviour.files_per_second = 0
+        there.set()
         return joined
 
     intercept(master, methods.SYNC_METADATA_ASYNC, join)
