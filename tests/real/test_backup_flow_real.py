@@ -195,7 +195,7 @@ def test_people_see_it_in_kubectl_and_in_fluidctl(stage: Managed, backup: Obj) -
     """The backup with its dataset, entries and size; the dataset with where it came from."""
     stage.ready("second", SECONDS)
     header, row = stage.kubectl("get", "databackup", "kept").splitlines()
-    assert header.split() == ["NAME", "DATASET", "PHASE", "VERIFIED", "ENTRIES", "SIZE", "DURATION", "AGE"]
+    assert header.split() == ["NAME", "DATASET", "PHASE", "VERIFIED", "ENTRIES", "SIZE", "DURATION", "PROGRESS", "AGE"]
     assert row.split()[:4] == ["kept", "first", "Complete", "True"]
     assert re.search(r"^kept +first +Complete", fluidctl(stage, "backups"), re.MULTILINE), fluidctl(stage, "backups")
     shown = fluidctl(stage, "get", "second")
