@@ -38,7 +38,7 @@ _FORMAT = (
     'journal=$1; backup=$2; shift 2; mkdir -p "$@"; '
     'for file in "$journal"/*/*/logs/* "$journal"/*/*/checkpoints/*; do if [ -e "$file" ]; then exit 0; fi; done; '
     f'if [ -n "$backup" ] && [ ! -e "$backup" ]; then exit {JOURNAL_LOST_EXIT}; fi; '
-    "exec alluxio formatMaster"
+    "exec env JAVA_TOOL_OPTIONS=-XX:TieredStopAtLevel=1 alluxio formatMaster"  # optimizing it would double its work
 )
 #: A process without heap is worse than none: it answers some requests.
 _JAVA = "-XX:+ExitOnOutOfMemoryError"
@@ -176,8 +176,8 @@ def _probe(role: str, port: int) -> dict[str, Any]:
     """Return how to see that it serves. A master that does not lead yet takes connections and breaks them off."""
     if role == WORKER:
         return {"tcpSocket": {"port": port}, "periodSeconds": 2}
-    asked = {"httpGet": {"path": "/api/v1/master/info", "port": port}, "periodSeconds": 2}
-    return {**asked, "timeoutSeconds": 5, "failureThreshold": 5}  # a pause of its JVM is no end of service
+    asked = {"httpGet": {"path": "/api/v1/master/info", "port": port}, "periodSeconds": 1}
+    return {**asked, "timeoutSeconds": 5, "failureThreshold": 6}  # a pause of its JVM is no end of service
 
 
 def _java_options(seen: Seen, role: str, component: Component) -> str:
