@@ -10,7 +10,6 @@ import re
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,11 +17,10 @@ from pathlib import Path
 from bench import machine
 from bench.load_figures import Case, Measured, Tree
 from bench.load_report import report
-from bench.results import Results
-from bench.rig import Failed, Ran, Store, ours_cpu, step, timed, total_paths
+from bench.results import Results, add_options
+from bench.rig import Ran, Store, ours_cpu, step, timed, total_paths
 from controllers.api.result import Totals
 from tests.real.alluxio import Alluxio
-from tests.real.process import StartFailed
 
 OUTPUT = Path(__file__).parent.parent / "docs" / "benchmarks"
 TREES = (
@@ -161,42 +159,30 @@ def run_all(
     plan: Iterable[Planned], trees: dict[str, Tree], results: Results[Measured], scale: float, minutes: float
 ) -> None:
     """Measure what is planned and not yet measured; begin nothing after ``minutes``."""
-    done, commit, begin = results.begin(), machine.commit(), time.monotonic()
-    todo = [key for key in rounds(plan) if key not in done]
+    done, commit = results.begin(), machine.commit()
+    todo = [Measured(*key, scale=scale, commit=commit) for key in rounds(plan) if key not in done]
     with tempfile.TemporaryDirectory(prefix="fluidctl-bench-") as scratch:
-        wanted = [trees[name] for name in dict.fromkeys(case.tree for case, _, _ in todo)]
+        wanted = [trees[name] for name in dict.fromkeys(blank.case.tree for blank in todo)]
         with Store([tree.spec for tree in wanted], Path(scratch, "store.log")) as store:
-            for number, (case, method, run) in enumerate(todo, start=1):
-                if time.monotonic() - begin > minutes * 60:
-                    print(f"{minutes:.0f} minutes are over: the rest with --resume", file=sys.stderr)
-                    return
-                blank = Measured(case, method, run, scale, commit)
-                try:
-                    made = measure(store, trees[case.tree], blank)
-                except (Failed, StartFailed) as error:
-                    made = replace(blank, error=" ".join(str(error).split())[:300])
-                results.add(made)
-                said = made.error or f"{made.seconds:.1f} s {made.wrong}"
-                print(f"{number}/{len(todo)} {case} {method} {run}: {said}", file=sys.stderr, flush=True)
+            results.run(
+                todo,
+                lambda blank: measure(store, trees[blank.case.tree], blank),
+                lambda made: f"{made.seconds:.1f} s",
+                minutes,
+            )
 
 
 def main() -> None:
     """Run, and write the report."""
     parser = argparse.ArgumentParser(prog="python -m bench.load", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--runs", type=int, default=3, help="of the cases that are compared most closely")
-    parser.add_argument("--scale", type=float, default=1.0, help="of the trees: 0.01 for a quick look")
     parser.add_argument("--full", action="store_true", help="every tree, latency and method; some hours")
     parser.add_argument("--only", type=re.compile, default="", metavar="REGEX", help='of "TREE DRIVER MS METHOD"')
-    parser.add_argument("--minutes", type=float, default=35, help="begin no run later than this")
-    parser.add_argument("--resume", action="store_true", help="measure only what load.jsonl lacks")
-    parser.add_argument("--render", action="store_true", help="measure nothing, write the report anew")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="directory")
+    add_options(parser, 35, OUTPUT)
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     trees = {tree.name: tree.scaled(options.scale) for tree in TREES}
-    results = Results(options.output / "load.jsonl", options.scale, Measured.from_json)
-    if options.resume or options.render:
-        results.read()
+    results = Results.of("load", options, Measured)
     if not options.render:
         plan = full_plan(options.runs) if options.full else default_plan(options.runs)
         chosen = [entry for entry in plan if re.search(options.only, label(entry))]

@@ -4,9 +4,10 @@ import json
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Self
 
+from bench.results import Record
 from controllers.api.result import Totals
 from fluidctl.load import shape
 
@@ -75,18 +76,15 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measured(Record):
     """One run: seconds of wall and of CPU, requests of the master to the storage.
 
-    ``wrong`` says what differs from the truth, ``error`` why there are no figures. ``foreign`` is the share of the
-    machine's cores that others used meanwhile. ``start`` is one command that does nothing, of the method's client.
+    ``start`` is one command that does nothing, of the method's client.
     """
 
     case: Case
     method: str
     run: int
-    scale: float
-    commit: str = ""
     load: float = 0.0
     size: float = 0.0
     start: float = 0.0
@@ -96,9 +94,6 @@ class Measured:
     lists: int = 0
     heads: int = 0
     most_in_flight: int = 0
-    foreign: float = 0.0
-    wrong: str = ""
-    error: str = ""
 
     @property
     def seconds(self) -> float:
@@ -109,10 +104,6 @@ class Measured:
     def key(self) -> tuple[Case, str, int]:
         """Return what it is the measurement of."""
         return self.case, self.method, self.run
-
-    def to_json(self) -> str:
-        """Return one line."""
-        return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, line: str) -> Self:

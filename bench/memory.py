@@ -7,9 +7,7 @@ the kernel calls VmHWM, looked at every 20 ms.
 
 import argparse
 import signal
-import sys
 import tempfile
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -19,10 +17,9 @@ from typing import TYPE_CHECKING
 from bench import machine
 from bench.load_figures import Tree
 from bench.memory_figures import MIB, STEPS, Peaks, middle, peaks_table, slopes_table
-from bench.results import Results
-from bench.rig import Failed, Store, ours_cpu, step
+from bench.results import Results, add_options
+from bench.rig import Store, ours_cpu, step
 from tests.real.alluxio import Alluxio
-from tests.real.process import StartFailed
 
 if TYPE_CHECKING:  # the extra "bench" has it
     from matplotlib.axes import Axes
@@ -109,20 +106,15 @@ def measure(tree: Tree, blank: Peaks) -> Peaks:
 
 def run_all(trees: Iterable[Tree], runs: int, results: Results[Peaks], scale: float, minutes: float) -> None:
     """Measure what is not yet measured; begin nothing after ``minutes``."""
-    done, commit, begin = results.begin(), machine.commit(), time.monotonic()
-    todo = [(tree, run) for run in range(runs) for tree in trees if (tree.name, run) not in done]
-    for tree, run in todo:
-        if time.monotonic() - begin > minutes * 60:
-            print(f"{minutes:.0f} minutes are over: the rest with --resume", file=sys.stderr)
-            return
-        blank = Peaks(tree.name, run, scale, commit)
-        try:
-            made = measure(tree, blank)
-        except (Failed, StartFailed) as error:
-            made = replace(blank, error=" ".join(str(error).split())[:300])
-        results.add(made)
-        said = made.error or " ".join(f"{name} {getattr(made, name) / MIB:.0f} MiB" for name in STEPS)
-        print(f"{tree.name} {run}: {said} {made.wrong}", file=sys.stderr, flush=True)
+    done, commit, named = results.begin(), machine.commit(), {tree.name: tree for tree in trees}
+    keys = [(name, run) for run in range(runs) for name in named if (name, run) not in done]
+    todo = [Peaks(*key, scale=scale, commit=commit) for key in keys]
+    results.run(todo, lambda blank: measure(named[blank.tree], blank), said, minutes)
+
+
+def said(made: Peaks) -> str:
+    """Return the peaks for who looks on."""
+    return " ".join(f"{name} {getattr(made, name) / MIB:.0f} MiB" for name in STEPS)
 
 
 def report(output: Path, results: Results[Peaks], groups: Mapping[str, Sequence[Tree]], others: Sequence[Tree]) -> None:
@@ -170,18 +162,12 @@ def main() -> None:
     """Run, and write the report."""
     parser = argparse.ArgumentParser(prog="python -m bench.memory", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--runs", type=int, default=1)
-    parser.add_argument("--scale", type=float, default=1.0, help="of the trees: 0.01 for a quick look")
-    parser.add_argument("--minutes", type=float, default=20, help="begin no run later than this")
-    parser.add_argument("--resume", action="store_true", help="measure only what memory.jsonl lacks")
-    parser.add_argument("--render", action="store_true", help="measure nothing, write the report anew")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="directory")
+    add_options(parser, 20, OUTPUT)
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     files, directories = ([tree.scaled(options.scale) for tree in trees] for trees in (FILES, DIRECTORIES))
     others = [LONG.scaled(options.scale)]
-    results = Results(options.output / "memory.jsonl", options.scale, Peaks.from_json)
-    if options.resume or options.render:
-        results.read()
+    results = Results.of("memory", options, Peaks)
     if not options.render:
         run_all([*files, *directories, *others], options.runs, results, options.scale, options.minutes)
     report(options.output, results, {"files": files, "directories": directories}, others)

@@ -1,52 +1,34 @@
 """The figures of the memory benchmark: peaks, slopes, tables. Pure."""
 
-import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Self
 
 from bench.load_figures import Tree, table
+from bench.results import Record
 
 MIB = 2**20
 STEPS = ("load", "size")
 
 
 @dataclass(frozen=True)
-class Peaks:
-    """One run: the most resident memory of the two steps and of the master, in bytes; seconds of wall and CPU.
-
-    ``wrong``, ``error``, ``foreign``: as of a run of the load benchmark.
-    """
+class Peaks(Record):
+    """One run: the most resident memory of the two steps and of the master, in bytes; seconds of wall and CPU."""
 
     tree: str
     run: int
-    scale: float
-    commit: str = ""
     load: int = 0
     size: int = 0
     master: int = 0
     load_seconds: float = 0.0
     size_seconds: float = 0.0
     cpu: float = 0.0
-    foreign: float = 0.0
-    wrong: str = ""
-    error: str = ""
 
     @property
     def key(self) -> tuple[str, int]:
         """Return what it is the run of."""
         return self.tree, self.run
-
-    def to_json(self) -> str:
-        """Return one line."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, line: str) -> Self:
-        """Read it."""
-        return cls(**json.loads(line))
 
 
 def middle(runs: Sequence[Peaks], tree: str, what: str) -> float | None:

@@ -14,7 +14,9 @@ from tests.objectstore.trees import tree as keys_of
 
 WIDE, CHAIN, TINY = Tree("wide", (7, 1003)), Tree("chain", (9, 3)), Tree("tiny", (3, 4, 5))
 CASE = Case("wide", "s3", 0.05)
-RUN = Measured(CASE, "ours", 0, 1.0, load=8.0, size=2.0, master_cpu=6.0, client_cpu=1.0, lists=8, most_in_flight=7)
+RUN = Measured(
+    CASE, "ours", 0, scale=1.0, load=8.0, size=2.0, master_cpu=6.0, client_cpu=1.0, lists=8, most_in_flight=7
+)
 
 
 @pytest.mark.parametrize("tree", [WIDE, CHAIN, TINY, Tree("flat", (1, 2500)), WIDE.scaled(0.5), Tree("long", (2, 9))])
@@ -134,12 +136,12 @@ def test_what_the_command_line_prints_is_read() -> None:
 def test_an_interrupted_benchmark_goes_on_with_what_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs of another scale, and those without figures, are not taken over."""
     monkeypatch.setattr(machine, "busy_share", lambda: 0.25)
-    first = Results(tmp_path / "load.jsonl", 1.0, Measured.from_json)
+    first = Results(tmp_path / "load.jsonl", 1.0, Measured)
     first.read()
     assert first.begin() == set()
     for run in (RUN, replace(RUN, run=1, error="no end"), replace(RUN, run=2, scale=0.5)):
         first.add(run)
-    again = Results(tmp_path / "load.jsonl", 1.0, Measured.from_json)
+    again = Results(tmp_path / "load.jsonl", 1.0, Measured)
     again.read()
 
     assert again.begin() == {RUN.key}
@@ -152,7 +154,7 @@ def test_the_report_warns_where_others_kept_the_machine_busy() -> None:
     """Before, or during any run."""
     table = rows([RUN], {"wide": WIDE}, 2, list(load_report.NAMES))
     for foreign, busy, warned in ((0.0, 0.02, False), (0.3, 0.02, True), (0.0, 0.5, True)):
-        results = Results(Path("unused"), 1.0, Measured.from_json)
+        results = Results(Path("unused"), 1.0, Measured)
         results.machines.append({"machine": "A machine.", "busy": busy})
         results.measured.append(replace(RUN, foreign=foreign))
         text = load_report.markdown(table, results, {"wide": WIDE})

@@ -9,7 +9,7 @@ from bench.load_figures import Tree
 from bench.memory_figures import MIB, Peaks, peaks_table, slope, slopes_table
 
 FEW, MANY = Tree("few", (10, 100)), Tree("many", (30, 100))
-RUN = Peaks("few", 0, 1.0, load=40 * MIB, size=60 * MIB, master=900 * MIB, load_seconds=3.2, size_seconds=1.4)
+RUN = Peaks("few", 0, scale=1.0, load=40 * MIB, size=60 * MIB, master=900 * MIB, load_seconds=3.2, size_seconds=1.4)
 MORE = replace(RUN, tree="many", size=60 * MIB + 4000)
 
 
