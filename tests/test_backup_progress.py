@@ -1,6 +1,8 @@
 """How far a backup, its verification and a restore are: from the words of the Job to what a person sees."""
 
+import queue
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,9 @@ from controllers.backup import Observed, decide
 from controllers.backup.jobs import name
 from controllers.dataset import JobState, ProgressSample
 from controllers.dataset import decide as decide_dataset
+from controllers.decision import Key
+from controllers.follower import Pollers
+from controllers.progress import ProgressReader
 from fluidctl.backup_view import changes, listing
 from fluidctl.show import describe, read
 from fluidctl.show import progress as shown
@@ -46,6 +51,33 @@ def told(seen: Observed) -> BackupProgress:
     status = decide(seen).status
     assert isinstance(status, DataBackupStatus)
     return status.progress
+
+
+def test_the_log_of_the_pod_is_read_while_the_job_of_a_backup_runs_and_no_longer() -> None:
+    """Its Dataset may have its name and a Job of its own: neither is taken for the other."""
+    lines = {name(META, TAKE, 1) + "-x": COPYING, "load-x": "loading"}
+    told: queue.Queue[Key] = queue.Queue()
+    reader = ProgressReader(lambda _, pod: Progress(TAKE, message=lines[pod]).to_json(), told.put)
+    none: Any = None
+    pollers = Pollers(none, reader, none, none)
+    backup, dataset = (Key(kind, "default", "imagenet") for kind in ("DataBackup", "Dataset"))
+    take, load = job(TAKE, JobState.RUNNING), replace(job(TAKE, JobState.RUNNING), pod="load-x")
+    reader.start()
+    try:
+        pollers.progress(backup, [take])
+        pollers.progress(dataset, [load])
+        assert {told.get(timeout=30), told.get(timeout=30)} == {backup, dataset}
+        words = [
+            sample.progress.message for sample in (pollers.progress(backup, [take]), reader.sample(dataset)) if sample
+        ]
+        assert words == [COPYING, "loading"]
+        assert pollers.progress(backup, [replace(take, state=JobState.SUCCEEDED)]) is None
+        pollers.progress(backup, [take])
+        assert told.get(timeout=30) == backup
+        pollers.forget(backup)
+        assert reader.sample(backup) is None
+    finally:
+        reader.stop()
 
 
 def test_what_the_job_says_is_in_the_status_of_its_backup() -> None:

@@ -194,7 +194,7 @@ BACKUP = {"dataset": {"name": "images"}, "backupStorageLocationSpec": {"mountPat
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        pytest.param({"backupStorageLocationSpec": {"mountPath": "s3://b"}}, "must be pvc://claim/directory", id="no claim"),
+        pytest.param({"backupStorageLocationSpec": {"mountPath": "s3://b"}}, "must be pvc://claim/", id="no claim"),
         pytest.param({"backupStorageLocationSpec": {"mountPath": "pvc://b/../c"}}, "no part . or ..", id="climbs"),
         pytest.param({"dataset": {}}, "Required value", id="no dataset"),
         pytest.param({"backoffLimit": 5}, "create another DataBackup", id="edited"),
