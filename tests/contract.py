@@ -99,7 +99,7 @@ def space(api: Cluster) -> str:
     )
 
 
-def eventually(true: Callable[[], Any], seconds: float = 30.0) -> Any:
+def eventually(true: Callable[[], Any], seconds: float = 50.0) -> Any:
     """Return the first true answer; a real server's controllers take their time."""
     end = time.monotonic() + seconds
     while not (found := true()):

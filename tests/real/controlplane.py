@@ -104,7 +104,7 @@ class ControlPlane:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, headers, method=method)
         trust = ssl.create_default_context(cafile=self.ca)
-        with urllib.request.urlopen(request, timeout=10, context=trust) as answer:
+        with urllib.request.urlopen(request, timeout=60, context=trust) as answer:
             text = answer.read()
             return json.loads(text) if answer.headers.get_content_type() == "application/json" else text
 

@@ -68,14 +68,18 @@ class Flow(Sight):
         before = self._journal()
         body = {"metadata": {"name": name, "namespace": namespace}, "spec": self.spec(f"/{name}")}
         self.cluster.create(DATASETS, namespace, body)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while self._journal() < before + _JOURNAL_BYTES:
             assert time.monotonic() < deadline, f"{name} is not loaded: {self.get(name)}"
             time.sleep(0.01)  # nobody tells that a file has grown
         self.stack.alluxio.pause()
         self.until(name, "MetadataLoaded", "False", "Loading")
-        (pod,) = (found for found in self.eyes.all(PODS) if found["metadata"]["labels"].get(DATASET) == name)
-        return pod
+
+        def pods() -> list[Obj]:  # their watch may lie behind that of the Datasets
+            return [found for found in self.eyes.all(PODS) if found["metadata"]["labels"].get(DATASET) == name]
+
+        (pod,) = self.eyes.until(pods)
+        return dict(pod)
 
     def thaw(self) -> None:
         """Let Alluxio go on."""

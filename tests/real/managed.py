@@ -135,7 +135,7 @@ class Managed(Sight):
         spec = {"dataset": {"name": dataset}, "backupStorageLocationSpec": {"mountPath": f"pvc://{place}"}, **more}
         self.cluster.create(DATABACKUPS, "default", {"metadata": {"name": name}, "spec": spec})
 
-    def seen(self, kind: Resource, name: str, right: Callable[[Obj], Any], seconds: float = 60.0) -> Obj:
+    def seen(self, kind: Resource, name: str, right: Callable[[Obj], Any], seconds: float = 120.0) -> Obj:
         """Wait until an object of that name is as wanted, and return it."""
 
         def found() -> Obj | None:

@@ -14,7 +14,7 @@ import yaml
 
 from controllers.api.result import Totals
 from controllers.jobs import job_name
-from controllers.kube.resources import DATASETS, JOBS, LEASES, PERSISTENTVOLUMECLAIMS
+from controllers.kube.resources import DATASETS, JOBS, LEASES, PERSISTENTVOLUMECLAIMS, PODS
 from tests.load_kit import make, odd_tree, truth
 from tests.real.flow import Flow, says
 from tests.real.process import Process
@@ -99,9 +99,11 @@ def test_kubectl_tells_the_whole_story(flow: Flow) -> None:
     assert "parallelism" in flow.kubectl("explain", "dataset.spec.load")
     manifest = {"apiVersion": "data.fluid.io/v1alpha1", "kind": "Dataset", "metadata": {"name": "told"}}
     with flow.watching("get", "datasets") as watch:
-        flow.kubectl("apply", "--filename=-", stdin=json.dumps(manifest | {"spec": flow.spec("/told")}))
+        for spec in (flow.spec("/told", suspend=True), flow.spec("/told")):
+            flow.kubectl("apply", "--filename=-", stdin=json.dumps(manifest | {"spec": spec}))
+            watch.wait_ready(lambda: "told " in watch.log.read_text(), 60)  # from here on it misses nothing
         flow.kubectl("wait", "dataset/told", "--for=condition=Ready", "--timeout=90s", seconds=100)
-        watch.wait_ready(lambda: "Ready" in phases(watch), 10)
+        watch.wait_ready(lambda: "Ready" in phases(watch), 60)
     assert phases(watch)[-3:] == ["LoadingMetadata", "Sizing", "Ready"]
     header, row = flow.kubectl("get", "datasets", "told").splitlines()
     assert header.split() == ["NAME", "PHASE", "FILES", "SIZE", "CACHED", "PROGRESS", "AGE"]
@@ -205,12 +207,18 @@ def test_a_dataset_of_fluid_is_read_and_says_what_is_not_served(flow: Flow) -> N
 # --- what happens in the middle ---------------------------------------------------------------------------------------
 
 
+def over(flow: Flow, pod: Obj) -> None:
+    """Wait until a pod is gone: it can no more end well."""
+    flow.eyes.until(lambda: pod["metadata"]["uid"] not in [p["metadata"]["uid"] for p in flow.eyes.all(PODS)], SECONDS)
+
+
 def test_a_job_deleted_by_hand_is_made_again(flow: Flow) -> None:
     """Same name, another uid, no failure counted; exact in the end."""
     pod = flow.half_way("jobless")
     job = pod["metadata"]["labels"]["job-name"]
 
     flow.kubectl("delete", "job", job, "--wait=false")
+    over(flow, pod)
     flow.thaw()
 
     check(flow, "jobless", loads=2)
@@ -222,6 +230,7 @@ def test_a_pod_deleted_by_hand_costs_no_attempt(flow: Flow) -> None:
     pod = flow.half_way("podless")
 
     flow.kubectl("delete", "pod", pod["metadata"]["name"], "--wait=false")
+    over(flow, pod)
     flow.thaw()
 
     check(flow, "podless", loads=2)
@@ -344,7 +353,7 @@ def test_a_controller_on_a_laptop_stands_by_and_says_who_leads(flow: Flow) -> No
     lease = flow.cluster.get(LEASES, SYSTEM_NAMESPACE, "fluidctl")
 
     laptop = flow.controller(f"--kubeconfig={flow.stack.control_plane.kubeconfig}")
-    says(laptop, lease["spec"]["holderIdentity"], 15)
+    says(laptop, lease["spec"]["holderIdentity"])
 
     assert "leading" not in laptop.log.read_text()
     laptop.stop()
@@ -365,7 +374,7 @@ def test_the_rights_of_manifests_sufficed(flow: Flow) -> None:
 
 def jobs(flow: Flow, name: str, step: str) -> list[str]:
     """Return name and uid of every Job that a step of this Dataset ever had."""
-    return [line for line in flow.eyes.jobs_seen if re.match(rf"{name}-[0-9a-f]{{5}}-{step}-", line)]
+    return [line for line in flow.eyes.jobs_seen.copy() if re.match(rf"{name}-[0-9a-f]{{5}}-{step}-", line)]
 
 
 def check(flow: Flow, name: str, loads: int = 1) -> None:

@@ -26,7 +26,7 @@ def read_twice(alluxio: Alluxio, alluxio_storage: Path) -> Alluxio:
         assert len(alluxio.cli("fs", "cat", "/masters/file")) == FILE_BYTES
     # The worker tells the master what was read by its heartbeats, one a second; how much of the second read counts as
     # sent varies. So wait until nothing moves any more.
-    deadline, last, since = time.monotonic() + 30, None, time.monotonic()
+    deadline, last, since = time.monotonic() + 100, None, time.monotonic()
     while last is None or last.ufs != FILE_BYTES or last.remote <= FILE_BYTES or time.monotonic() - since < 3:
         assert time.monotonic() < deadline, last
         if (reads := _look(alluxio).reads) != last:

@@ -17,7 +17,7 @@ from tests.real.podvolumes import CONFIGMAPS, SECRETS
 from tests.world import Eyes, Obj
 
 STATEFULSETS = Resource("apps", "v1", "statefulsets", "StatefulSet")
-SECONDS = 60.0
+SECONDS = 120.0
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ time.sleep(600)
 def test_stop_ends_a_program_that_ignores_sigterm(tmp_path: Path) -> None:
     """SIGTERM first; after the given time SIGKILL. The program is gone when stop returns."""
     process = Process([_SH, "-c", "trap '' TERM; echo up; while :; do sleep 600; done"], tmp_path / "log")
-    process.wait_ready(lambda: "up" in process.tail(), 10)
+    process.wait_ready(lambda: "up" in process.tail(), 60)
     process.stop(seconds=0.2)
     assert not process.running()
     assert process.wait(0) == -signal.SIGKILL
@@ -48,7 +48,7 @@ def test_stop_ends_a_program_that_ignores_sigterm(tmp_path: Path) -> None:
 def test_stop_wakes_a_frozen_program(tmp_path: Path) -> None:
     """A program under SIGSTOP ends by the SIGTERM of stop, not by SIGKILL."""
     process = Process([_SH, "-c", "echo up; sleep 600"], tmp_path / "log")
-    process.wait_ready(lambda: "up" in process.tail(), 10)
+    process.wait_ready(lambda: "up" in process.tail(), 60)
     process.signal(signal.SIGSTOP)
     process.stop()
     assert process.wait(0) == -signal.SIGTERM
@@ -139,7 +139,7 @@ def _alive(pid: int) -> bool:
 
 
 def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)

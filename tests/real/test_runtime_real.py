@@ -92,7 +92,7 @@ def test_a_master_that_cannot_run_is_reported_on_its_dataset_and_a_corrected_one
     assert condition(found, ACCEPTED)["reason"] == "UnservedFields"
     assert (
         "kubectl logs"
-        in stage.until("sick", READY, "False", "MasterCrashLooping", seconds=60)["status"]["conditions"].__repr__()
+        in stage.until("sick", READY, "False", "MasterCrashLooping", seconds=120)["status"]["conditions"].__repr__()
     )
 
     stage.cluster.merge_patch(ALLUXIORUNTIMES, "default", "sick", {"spec": {"master": {"jvmOptions": []}}})
