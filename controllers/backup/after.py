@@ -7,6 +7,7 @@ from controllers.api.times import epoch
 from controllers.backup import jobs, reasons, work
 from controllers.backup.seen import Observed
 from controllers.backup.step import Step, changed
+from controllers.dataset.ended import RESULT_GRACE
 from controllers.dataset.seen import JobView
 from controllers.decision import Create, Delete
 from controllers.jobs import JOB
@@ -83,4 +84,4 @@ def _verifying(seen: Observed, status: DataBackupStatus) -> Step:
     text = (job.waiting if job else "") or f"Job {jobs.name(seen.meta, VERIFY, attempt)} reads it again"
     if job is not None:
         status = changed(status, job_ref=JobReference(name=job.name, uid=job.uid))
-    return Step(status, reasons.VERIFYING, text, requeue_after=work.RESULT_GRACE)
+    return Step(status, reasons.VERIFYING, text, requeue_after=RESULT_GRACE)

@@ -1,4 +1,4 @@
-"""The reasons that a DataBackup shows, but for a Job's own (``api.result``); docs/backup.md explains each of them."""
+"""The reasons that a DataBackup shows, but for those of a Job's end (``api.result``, ``dataset.ended``): see docs/backup.md."""
 
 from controllers.api.result import Exit, describe
 
@@ -36,9 +36,7 @@ NOT_VERIFIED = "NotVerified"
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 MASTER_RESTARTED = "MasterRestarted"
 DATASET_CHANGED = "DatasetChanged"
-RESULT_LOST = "ResultLost"
 JOB_FAILED = "JobFailed"
-OOM_KILLED = "OOMKilled"
 POD_LOST = "PodLost"
 DIRECTORY_TAKEN = "DirectoryTaken"  # of the Job: another's directory has the final name
 FILES_KEPT = "FilesKept"  # an event: what is in the volume could not be removed

@@ -17,6 +17,7 @@ from controllers.backup import check, jobs, reasons, windup, work
 from controllers.backup.seen import Observed
 from controllers.backup.step import Step, changed
 from controllers.dataset.attempts import past
+from controllers.dataset.ended import last_words_in
 from controllers.dataset.seen import JobState, JobView
 from controllers.decision import Create
 from controllers.jobs import JOB
@@ -152,8 +153,8 @@ def _running(seen: Observed, status: DataBackupStatus, spec: DataBackupSpec, job
 
 def _last_words(seen: Observed, status: DataBackupStatus, job: JobView) -> Step:
     text = f"Job {job.name} has ended; reading its result"
-    again = (job.finished or seen.now) + work.RESULT_GRACE - seen.now
-    return Step(_granted(seen, status, job), reasons.READING_RESULT, text, requeue_after=max(0.1, again))
+    again = max(0.1, last_words_in(job, seen.now))
+    return Step(_granted(seen, status, job), reasons.READING_RESULT, text, requeue_after=again)
 
 
 def _deleting(seen: Observed, status: DataBackupStatus, spec: DataBackupSpec, job: JobView) -> Step:

@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 
 from controllers.api.databackup import WorkStatus
-from controllers.api.result import Exit, Result, describe
+from controllers.api.result import Exit, Result
 from controllers.api.times import rfc3339
 from controllers.backup import reasons
 from controllers.dataset.attempts import RETRY_BASE, RETRY_CAP, past
+from controllers.dataset.ended import failure, last_words_in
 from controllers.dataset.seen import JobState, JobView
 
-#: Job and pod come by two watches: how long the pod's last words may lag behind the Job's end, in seconds.
-RESULT_GRACE = 10.0
 #: Not the backup's fault: no attempt is charged for them, and the active deadline bounds them.
 NOT_CHARGED = (Exit.UNREACHABLE, Exit.BACKUP_IN_PROGRESS)
 
@@ -32,29 +31,12 @@ def ended(job: JobView, now: float) -> Ended | None:
         return None
     if job.failure == reasons.DEADLINE_EXCEEDED:
         return Ended(reasons.DEADLINE_EXCEEDED, job.failure_message or f"Job {job.name} took too long", True)
-    lost = job.result is None if job.state is JobState.SUCCEEDED else job.exit_code is None
-    if lost and now < (job.finished or now) + RESULT_GRACE:
+    if last_words_in(job, now) > 0:
         return None
-    return _succeeded(job) if job.state is JobState.SUCCEEDED else _failed(job, lost=lost)
-
-
-def _succeeded(job: JobView) -> Ended:
-    if job.result is None:
-        return Ended(reasons.RESULT_LOST, f"Job {job.name} succeeded but its pod and result are gone")
-    return Ended(result=job.result)
-
-
-def _failed(job: JobView, *, lost: bool) -> Ended:
-    if lost:  # Kubernetes only says that a limit of failures was reached
-        return Ended(reasons.JOB_FAILED, f"the pod of Job {job.name} is gone: deleted by hand, or lost with its node")
-    if job.oom_killed:
-        text = f"pod {job.pod} ran out of memory: raise spec.load.podTemplate.resources of the Dataset"
-        return Ended(reasons.OOM_KILLED, text)
-    reason, permanent = describe(job.exit_code) if job.exit_code else (job.failure or reasons.JOB_FAILED, False)
-    text = job.failure_message or f"Job {job.name} failed"
-    if job.result is not None:
-        reason, text = job.result.reason or reason, job.result.message.rstrip(".") or text
-    return Ended(reason, text, permanent, job.exit_code not in NOT_CHARGED, job.result)
+    if job.state is JobState.SUCCEEDED and job.result is not None:
+        return Ended(result=job.result)
+    reason, text, permanent = failure(job, " of the Dataset")
+    return Ended(reason, text.rstrip("."), permanent, job.exit_code not in NOT_CHARGED, job.result)
 
 
 def not_started(job: JobView, now: float, seconds: float) -> Ended | None:

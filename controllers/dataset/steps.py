@@ -13,14 +13,12 @@ from controllers.api.result import Exit, Result, describe
 from controllers.api.times import rfc3339
 from controllers.dataset import check, refresh, restore, results, stepjob
 from controllers.dataset.attempts import UNREACHABLE, changed, current, given_up, of, phase_of, plan, probe_at, retry_at
+from controllers.dataset.ended import failure, last_words_in
 from controllers.dataset.gates import gate
 from controllers.dataset.seen import LOAD, MOUNT, RETRY_ANNOTATION, SIZE, STAGE, JobState, JobView, Observed
 from controllers.decision import Child, Create
 from controllers.jobs import JOB, MUTE
 
-#: Job and pod come by two watches: how long the pod's last words may lag behind the Job's end. Whoever deletes a pod by
-#: hand waits as long, because its last words go with it.
-RESULT_GRACE = 10.0
 #: For so long after its release a Job without a container is nothing to speak of.
 STARTING_GRACE = 5.0
 #: Nothing of ours changes when Kubernetes makes no pod for a Job, or when a pod waits for its volumes: so its events
@@ -175,12 +173,7 @@ def _granted(seen: Observed, step: str, job: JobView) -> DatasetStatus:
 
 def _succeeded(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> Step:
     if job.result is None:
-        lag = (job.finished or seen.now) + RESULT_GRACE - seen.now
-        if lag > 0:
-            return Step(
-                seen.status, "ReadingResult", f"Job {job.name} has ended; reading its result", requeue_after=lag
-            )
-        return _failed(seen, spec, step, "ResultLost", f"Job {job.name} succeeded but its pod and result are gone")
+        return _failed_job(seen, spec, step, job)
     granted = _granted(seen, step, job)
     if granted.master.checking:
         return run(seen, results.healed(check.same(granted), SIZE), spec)
@@ -190,19 +183,10 @@ def _succeeded(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> St
 
 
 def _failed_job(seen: Observed, spec: DatasetSpec, step: str, job: JobView) -> Step:
-    lost = job.exit_code is None and job.failure != "DeadlineExceeded"
-    if lost:
-        lag = (job.finished or seen.now) + RESULT_GRACE - seen.now
-        if lag > 0:
-            return Step(seen.status, "ReadingResult", f"Job {job.name} has failed; reading why", requeue_after=lag)
-    reason, permanent = describe(job.exit_code) if job.exit_code else (job.failure or "JobFailed", False)
-    text = job.failure_message or f"Job {job.name} failed"
-    if lost:  # Kubernetes only says that a limit of failures was reached
-        reason, text = "JobFailed", f"the pod of Job {job.name} is gone: deleted by hand, or lost with its node"
-    elif job.oom_killed:
-        reason, text = "OOMKilled", f"pod {job.pod} ran out of memory: raise spec.load.podTemplate.resources"
-    elif job.result is not None:
-        reason, text = job.result.reason or reason, job.result.message or text
+    if (lag := last_words_in(job, seen.now)) > 0:
+        words = "ended; reading its result" if job.state is JobState.SUCCEEDED else "failed; reading why"
+        return Step(seen.status, "ReadingResult", f"Job {job.name} has {words}", requeue_after=lag)
+    reason, text, permanent = failure(job)
     return _failed(seen, spec, step, reason, text, permanent=permanent, result=job.result)
 
 
