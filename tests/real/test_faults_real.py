@@ -176,8 +176,9 @@ def test_a_master_that_hangs_for_good_ends_the_step(
     with half_way(steps, store, step, path, no_progress_seconds=8) as under_way:
         master.pause()
         store.open()
-        result, code = under_way.result(timeout=60)
+        result, code = under_way.result(timeout=120)
     master.resume()
+    steps.settings = replace(steps.settings, connect_seconds=120.0)
 
     assert code is ends, result.message
     exact(steps, path)
