@@ -1,4 +1,7 @@
-"""The reasons that a DataBackup shows, but for those of a Job's end (``api.result``, ``dataset.ended``): see docs/backup.md."""
+"""The reasons that a DataBackup shows, and docs/backup.md explains; those of its Jobs are not here.
+
+How a Job ended is said by ``api.result`` and ``dataset.ended``.
+"""
 
 from controllers.api.result import Exit, describe
 
