@@ -7,11 +7,8 @@ from controllers.api.cli_result import parse_cli_message
 from controllers.api.dataset import Loader
 from controllers.api.result import Result
 from controllers.api.times import epoch
-from controllers.dataset.seen import JobState, JobView
+from controllers.dataset.seen import LOST_SECONDS, JobState, JobView
 from controllers.jobs import ATTEMPT, LOADER, RELEASED, RUN, STEP
-
-#: A pod that has not ended so many seconds after the last moment that it was given: its node does not answer.
-LOST_SECONDS = 600.0
 
 
 def job_view(job: dict[str, Any], pods: Sequence[dict[str, Any]]) -> JobView:

@@ -44,7 +44,7 @@ def journal_of(paths: Mapping[str, int | None], rng: Random) -> bytes:
     Each directory comes before what is in it, and has a greater or smaller number: no other order is a master's.
     """
     numbers = {"": 0} | {path: rng.getrandbits(60) + 1 for path in paths}
-    entries, ready = [], [("", None)]
+    entries, ready = list[bytes](), list[tuple[str, int | None]]([("", None)])
     while ready:
         path, length = ready.pop(rng.randrange(len(ready)))
         above, _, name = path.rpartition("/")
@@ -106,8 +106,9 @@ class Masters:
 
 def holding(paths: Mapping[str, int | None]) -> Masters:
     """Return masters with a dataset and these paths beside it."""
-    inside = {"/dataset": None, "/dataset/d": None, "/dataset/d/f": 3}
-    return Masters(packed(journal_of(inside | paths, Random(3))), 1 + len(inside | paths))
+    inside: dict[str, int | None] = {"/dataset": None, "/dataset/d": None, "/dataset/d/f": 3}
+    held = {**inside, **paths}
+    return Masters(packed(journal_of(held, Random(3))), 1 + len(held))
 
 
 def taken(claim: Path, command: TakeBackup = COMMAND, source: Masters | None = None) -> Path:

@@ -11,10 +11,9 @@ from controllers.backup import FINALIZER, Observed, decide
 from controllers.backup.jobs import location, name
 from controllers.backup.seen import ClaimView, DatasetView, LostPod, Meta
 from controllers.config import ControllerConfig
-from controllers.dataset.seen import JobState, JobView
+from controllers.dataset.seen import LOST_SECONDS, JobState, JobView
 from controllers.decision import Create, Decision, Delete
 from controllers.jobs import ATTEMPT, JOB, STEP
-from controllers.jobview import LOST_SECONDS
 
 NOW = 1_800_000_000.0
 UID = "9b1d4c22-1111-4222-8333-944455556666"

@@ -22,10 +22,9 @@ from controllers.backup.report import COMPLETE, EXECUTING, FAILED, VERIFIED
 from controllers.backup.seen import ClaimView, DatasetView, LostPod, Place
 from controllers.backup.windup import REMOVAL_SECONDS
 from controllers.config import ControllerConfig
-from controllers.dataset.seen import JobState
+from controllers.dataset.seen import LOST_SECONDS, JobState
 from controllers.decision import Decision, Delete, Event, Problem
 from controllers.jobs import DATASET_UID, MASTERS, PATH
-from controllers.jobview import LOST_SECONDS
 from controllers.observe_backup import dataset_view
 from tests.backup_kit import META, NOW, READY, World, job, observed, place, spec
 from tests.builders import made as created

@@ -9,8 +9,8 @@ from controllers.api.job_commands import REMOVE, TAKE, VERIFY
 from controllers.api.times import rfc3339
 from controllers.backup.seen import LostPod
 from controllers.config import ControllerConfig
+from controllers.dataset.seen import LOST_SECONDS
 from controllers.jobs import BACKUP, BACKUP_UID, DATASET_UID, MASTERS, SCHEDULE_UID, STEP
-from controllers.jobview import LOST_SECONDS
 from controllers.observe_backup import BackupObserver, ScheduleObserver
 from controllers.stores import Stores
 from controllers.turns import candidates

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from controllers.api.databackup import BackupPhase, DataBackupSpec, DataBackupStatus
 from controllers.api.dataset import MasterStatus, PodTemplate
 from controllers.config import ControllerConfig
-from controllers.dataset.seen import JobView, ProgressSample
+from controllers.dataset.seen import LOST_SECONDS, JobView, ProgressSample
 from controllers.decision import Problem
-from controllers.jobview import LOST_SECONDS
 
 #: Kubernetes convention: <group>/<what it guards>.
 FINALIZER = "data.fluid.io/backup-cleanup"

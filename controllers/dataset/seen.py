@@ -19,6 +19,8 @@ REFRESH_ANNOTATION = "data.fluid.io/refresh-requested-at"
 STAGE, MOUNT, LOAD, SIZE = "stage", "mount", "load", "size"
 NOT_POLLED = "NotPolled"
 INPUTS_CHANGED = "InputsChanged"  # why a run began
+#: A pod that has not ended so many seconds after the last moment that it was given: its node does not answer.
+LOST_SECONDS = 600.0
 
 
 class JobState(enum.Enum):

@@ -66,7 +66,7 @@ class PodNode(LoggingNode):
     def provide(self, namespace: str, claim: str) -> Path:
         """Give a claim the volume that it names; return its directory."""
         found = self._cluster.get(PERSISTENTVOLUMECLAIMS, namespace, claim)
-        place = self.directory / "claims" / found["metadata"]["uid"]
+        place: Path = self.directory / "claims" / found["metadata"]["uid"]
         place.mkdir(parents=True)
         self._cluster.create(PERSISTENTVOLUMES, "", _volume(found["spec"]["volumeName"], found, place))
         return place
