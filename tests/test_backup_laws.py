@@ -22,7 +22,7 @@ from controllers.jobs import ATTEMPT, JOB, STEP
 from tests.backup_kit import META, NOW, READY, World, job, observed, place, spec
 from tests.builders import doomed, made
 
-pytestmark = pytest.mark.xdist_group("backup laws")
+pytestmark = [pytest.mark.xdist_group("backup laws"), pytest.mark.timeout(600)]
 
 EDGES = {
     ("", "Pending"),

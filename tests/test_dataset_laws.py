@@ -72,7 +72,8 @@ COUNTED = CountStatus(files=3, directories=1, bytes=42, completion_time=rfc3339(
 MASTER = MasterStatus(cluster_id="cluster-1", start_time_ms=1_000)
 
 # All cases are decided once, in one process: ten seconds that four would each pay.
-pytestmark = pytest.mark.xdist_group("laws")
+#: All cases are decided before the first law: on a slow machine that takes a minute.
+pytestmark = [pytest.mark.xdist_group("laws"), pytest.mark.timeout(600)]
 
 
 def _refreshing(step: str, **mine: Any) -> DatasetStatus:
