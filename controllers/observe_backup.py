@@ -14,6 +14,7 @@ from controllers import backup, schedules
 from controllers.api import schedule as schedule_api
 from controllers.api.conditions import FALSE, MASTER_REACHABLE, READY, RECONCILING, TRUE, find
 from controllers.api.databackup import (
+    VERIFY_ANNOTATION,
     BackupPhase,
     DataBackupSpec,
     DataBackupStatus,
@@ -33,7 +34,6 @@ from controllers.backup.reasons import OWN_OBSTACLES
 from controllers.backup.report import FAILED, VERIFIED
 from controllers.backup.seen import (
     FINAL,
-    VERIFY_ANNOTATION,
     ClaimView,
     DatasetView,
     LostPod,

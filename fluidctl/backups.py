@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from controllers.api.conditions import TRUE, find
-from controllers.api.databackup import BackupPhase, DeletionPolicy, PathError, parse_claim_path
+from controllers.api.databackup import VERIFY_ANNOTATION, BackupPhase, DeletionPolicy, PathError, parse_claim_path
 from controllers.kube.client import Cluster
 from controllers.kube.errors import NotFound
 from controllers.kube.resources import DATABACKUPS
@@ -17,7 +17,6 @@ from fluidctl.backup_view import VERIFIED, changes, damaged, listing, of_dataset
 from fluidctl.exits import Code, Failure
 from fluidctl.follow import Display, View, fetch, states
 
-VERIFY_REQUESTED = "data.fluid.io/verify-requested-at"
 _VIEW = View(changes, panel)
 Outcome = Callable[[Mapping[str, Any]], Code | None]
 
@@ -74,7 +73,7 @@ def request_verification(source: Cluster, namespace: str, name: str, now: float)
             Code.USAGE, f"DataBackup {name} is {phase(read(found))}: only one that is Complete can be verified"
         )
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03}Z"
-    note = {"metadata": {"annotations": {VERIFY_REQUESTED: stamp}, "uid": found["metadata"]["uid"]}}
+    note = {"metadata": {"annotations": {VERIFY_ANNOTATION: stamp}, "uid": found["metadata"]["uid"]}}
     source.merge_patch(DATABACKUPS, namespace, name, note)
     return stamp
 

@@ -11,11 +11,11 @@ import yaml
 from rich.console import Console
 
 from controllers.api.crd import KINDS, definition
+from controllers.api.databackup import VERIFY_ANNOTATION
 from controllers.api.dataset import parse_spec
 from controllers.api.validation import Limits, validate
 from devcluster.apiserver import ApiServer
 from fluidctl.backup_view import changes, listing, panel
-from fluidctl.backups import VERIFY_REQUESTED
 from fluidctl.cli import main
 from fluidctl.exits import Code
 
@@ -244,7 +244,7 @@ def test_a_backup_is_read_again_on_request(
     def serve() -> None:
         def asked() -> str:
             found = server.store.get(BACKUPS, "default", "one")["metadata"]
-            return str(found.get("annotations", {}).get(VERIFY_REQUESTED, ""))
+            return str(found.get("annotations", {}).get(VERIFY_ANNOTATION, ""))
 
         with server.changed:
             assert server.changed.wait_for(asked, 30)
@@ -295,7 +295,7 @@ def test_a_dataset_may_have_the_name_verify(server: ApiServer, capsys: pytest.Ca
     assert main(["backups", "verify"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["NAME", "verify"]
     assert main(["backups", "verify", "verify"]) == 0
-    assert VERIFY_REQUESTED in _objects(server, BACKUPS)["verify"]["metadata"]["annotations"]
+    assert VERIFY_ANNOTATION in _objects(server, BACKUPS)["verify"]["metadata"]["annotations"]
 
 
 def test_a_restore_makes_a_dataset_and_its_runtime_like_those_that_were_backed_up(

@@ -11,6 +11,8 @@ from controllers.api.model import Count, Model, Text, Time, rules
 
 KIND = "DataBackup"
 PLURAL = "databackups"
+#: Set to a new value (RFC 3339), it has a complete backup read and compared again.
+VERIFY_ANNOTATION = "data.fluid.io/verify-requested-at"
 
 _CLAIM_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")

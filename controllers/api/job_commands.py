@@ -5,6 +5,7 @@ things are mounted is part of it. Paths below a claim are relative, have no part
 """
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,8 @@ JOURNAL_CLAIM_PATH = "/var/lib/fluidctl/journal"
 JOURNAL_DIRECTORY, RESTORE_DIRECTORY, RESTORE_FILE = "log", "restore", "restore/metadata.gz"
 #: Where the master writes its backups, and the agent beside it reads them.
 STAGING_PATH = "/var/lib/fluidctl/staging"
+#: How the master names them: nothing else is read, or served.
+BACKUP_FILE = re.compile(r"alluxio-backup-[0-9A-Za-z-]{1,100}\.gz")
 #: The file that holds the agent's token, in the agent and in the Job that takes a backup.
 TOKEN_PATH = "/etc/fluidctl/agent/token"  # noqa: S105 a path
 #: Secrets of mount options: <SECRETS_PATH>/<secret>/<key>.

@@ -10,7 +10,6 @@ from controllers.decision import Problem
 
 #: Kubernetes convention: <group>/<what it guards>.
 FINALIZER = "data.fluid.io/backup-cleanup"
-VERIFY_ANNOTATION = "data.fluid.io/verify-requested-at"
 FINAL = (BackupPhase.COMPLETE, BackupPhase.FAILED)
 
 

@@ -26,12 +26,11 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import BinaryIO
 
-from controllers.api.job_commands import STAGING_PATH, TOKEN_PATH
+from controllers.api.job_commands import BACKUP_FILE, STAGING_PATH, TOKEN_PATH
 from fluidctl.backup.volume import Directory, Strange
 from fluidctl.load.process import on_signals
 
 COMPLETE = ".complete"
-_NAME = re.compile(r"alluxio-backup-[0-9A-Za-z-]{1,100}\.gz")
 _RANGE = re.compile(r"bytes=([0-9]{1,18})-")
 KEEP_SECONDS, _SWEEP_SECONDS = 3600.0, 60.0
 _IDLE_SECONDS = 60.0  # of a connection
@@ -50,7 +49,7 @@ class Staging:
         found: list[dict[str, str | int]] = []
         for name in self._directory.names():
             if (
-                _NAME.fullmatch(name)
+                BACKUP_FILE.fullmatch(name)
                 and self._directory.has(name + COMPLETE)
                 and (facts := self._directory.facts(name))
             ):
@@ -60,7 +59,7 @@ class Staging:
     @contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
         """Open a finished backup; it is not swept meanwhile. Raise FileNotFoundError, Strange."""
-        if not _NAME.fullmatch(name) or not self._directory.has(name + COMPLETE):
+        if not BACKUP_FILE.fullmatch(name) or not self._directory.has(name + COMPLETE):
             raise FileNotFoundError(name)
         with self._lock:
             self._read[name] += 1
@@ -81,7 +80,7 @@ class Staging:
         for name in self._directory.names():
             backup = name.removesuffix(COMPLETE)
             facts = self._directory.facts(name)
-            if not _NAME.fullmatch(backup) or facts is None:
+            if not BACKUP_FILE.fullmatch(backup) or facts is None:
                 continue
             with self._lock:
                 if older_than is None or (facts.st_mtime < older_than and not self._read[backup]):
@@ -137,7 +136,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if not token or not hmac.compare_digest(given, b"Bearer " + token):
             raise _Refused(HTTPStatus.UNAUTHORIZED)
         place, _, name = self.path.removeprefix("/").partition("/")
-        if place != "backups" or not (self.path == "/backups" or _NAME.fullmatch(name)):
+        if place != "backups" or not (self.path == "/backups" or BACKUP_FILE.fullmatch(name)):
             raise _Refused(HTTPStatus.NOT_FOUND)
         return name
 

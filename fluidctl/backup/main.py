@@ -23,7 +23,7 @@ from fluidctl.backup.verify import verify
 from fluidctl.backup.volume import Directory, Strange
 from fluidctl.load import process
 from fluidctl.load.channel import Client, Settings
-from fluidctl.load.errors import Halted, StepError
+from fluidctl.load.errors import Halted, StepError, unexpected
 from fluidctl.load.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -115,19 +115,22 @@ def run(job: Job, watch: Watch) -> tuple[Result, Exit]:
         watch.tick()
         facts, message = job.work()
     except (StepError, Halted) as error:
-        known = watch.end() if isinstance(error, Halted) else error
-        code, message = known.code, known.message
-        if code is Exit.TERMINATED:
-            message = "The Job was told to stop and left nothing; a new attempt begins anew."
-        reason = known.reason if isinstance(known, BackupError) else ""
+        code, message, reason = _said(watch.end() if isinstance(error, Halted) else error)
     except Exception:
         log.exception("unexpected error")
-        code, message = Exit.INTERNAL, "An unexpected error: the log of this container has the traceback."
+        code, message, reason = _said(unexpected())
     totals = Totals(facts.files, facts.directories, facts.bytes) if facts else None
     reason = reason or describe(code)[0]
     seconds = round(watch.seconds, 1)
     message = message.encode(errors="replace").decode()  # a claim may hold names that are no text
     return Result(job.step, reason, message, totals, job.master, backup=facts, seconds=seconds), code
+
+
+def _said(end: StepError) -> tuple[Exit, str, str]:
+    message = end.message
+    if end.code is Exit.TERMINATED:
+        message = "The Job was told to stop and left nothing; a new attempt begins anew."
+    return end.code, message, end.reason if isinstance(end, BackupError) else ""
 
 
 def _now() -> str:

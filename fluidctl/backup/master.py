@@ -1,9 +1,8 @@
 """Has a master write a backup: the call, the wait for its end, and what it says where it fails."""
 
-import re
-
 import grpc
 
+from controllers.api.job_commands import BACKUP_FILE
 from controllers.api.result import Exit
 from fluidctl.backup.errors import BackupError, no_space, read_only
 from fluidctl.load import alluxio_pb2 as pb
@@ -13,7 +12,6 @@ from fluidctl.load.session import Session
 from fluidctl.load.watch import Watch
 
 _FIRST_POLL, _LAST_POLL = 0.1, 2.0  # seconds; a backup takes from a second to many minutes
-_NAME = re.compile(r"alluxio-backup-[0-9A-Za-z-]{1,100}\.gz")
 _RUNNING = (pb.INITIATING, pb.TRANSITIONING, pb.RUNNING_BACKUP)
 
 
@@ -44,7 +42,7 @@ def write_backup(client: Client, directory: str, watch: Watch) -> tuple[str, int
         message = "The master restarted or failed over while it wrote its backup; a new attempt begins anew."
         raise BackupError(Exit.MASTER_CHANGED, "MasterChanged", message)
     name = status.backupUri.rpartition("/")[2]
-    if not _NAME.fullmatch(name):
+    if not BACKUP_FILE.fullmatch(name):
         raise failure(f"it names its file {status.backupUri[:200]!r}")
     return name, status.entryCount
 

@@ -14,5 +14,10 @@ class StepError(Exception):
         self.count = count or len(failed)
 
 
+def unexpected() -> StepError:
+    """Return the end of a step that nobody foresaw, once it is logged."""
+    return StepError(Exit.INTERNAL, "An unexpected error: the log of this container has the traceback.")
+
+
 class Halted(Exception):
     """The step is ending: a thread that was waiting or calling must go home. Says nothing about the reason."""

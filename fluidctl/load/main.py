@@ -10,7 +10,7 @@ from controllers.api.command import RESULT_PATH, SPILL_PATH, Mount, StepCommand
 from controllers.api.result import Exit, Result, Totals, describe
 from fluidctl.load import process
 from fluidctl.load.channel import Client, Settings
-from fluidctl.load.errors import Halted, StepError
+from fluidctl.load.errors import Halted, StepError, unexpected
 from fluidctl.load.frontier import Spill
 from fluidctl.load.steps import Step
 from fluidctl.load.watch import Watch
@@ -42,8 +42,7 @@ def run(command: StepCommand, settings: Settings, watch: Watch) -> tuple[Result,
         return _failed(command.step, error, watch, client)
     except Exception:
         log.exception("unexpected error")
-        bug = StepError(Exit.INTERNAL, "An unexpected error: the log of this container has the traceback.")
-        return _failed(command.step, bug, watch, client)
+        return _failed(command.step, unexpected(), watch, client)
     finally:
         if client is not None:
             client.close()

@@ -20,7 +20,7 @@ from controllers.api.spelling import encode
 from fluidctl.load import alluxio_pb2 as pb
 from fluidctl.load import dataset, methods, process, requests
 from fluidctl.load.channel import Client, Gone, Settings
-from fluidctl.load.errors import Halted, StepError
+from fluidctl.load.errors import Halted, StepError, unexpected
 from fluidctl.load.methods import Method, Request, Response
 from fluidctl.load.mounts import driver_of, normal
 from fluidctl.load.session import Session
@@ -233,7 +233,7 @@ def run(command: MountStorages, settings: Settings, watch: Watch, secrets: Path)
         end = watch.end() if isinstance(error, Halted) else error
     except Exception:
         log.exception("unexpected error")
-        end = StepError(Exit.INTERNAL, "An unexpected error: the log of this container has the traceback.")
+        end = unexpected()
     finally:
         if client is not None:
             client.close()

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from controllers.api.databackup import PLURAL
-from controllers.backup.seen import FINAL, VERIFY_ANNOTATION
+from controllers.api.databackup import PLURAL, VERIFY_ANNOTATION
+from controllers.backup.seen import FINAL
 from controllers.kube.resources import DATABACKUPS, JOBS, PERSISTENTVOLUMECLAIMS, PODS, SCHEDULEDDATABACKUPS
 from devcluster.node import NAME
 from tests.objectstore.trees import tree
