@@ -24,7 +24,7 @@ from fluidctl.load.walk import Walk
 from fluidctl.load.watch import Watch
 from tests.load_kit import Answer, intercept, make
 
-MANY = 200_000
+MANY = 120_000  # over twice what a walk may hold
 
 
 class _Namespace:
