@@ -89,6 +89,6 @@ class Flow(Sight):
         return sum(file.stat().st_size for file in (self.stack.alluxio.directory / "journal").rglob("0x*"))
 
 
-def says(process: Process, words: str, seconds: float = 60.0) -> None:
+def says(process: Process, words: str, seconds: float = 120.0) -> None:
     """Wait until the log of a process has these words."""
     process.wait_ready(lambda: words in process.log.read_text(), seconds)

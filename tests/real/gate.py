@@ -5,7 +5,7 @@ import threading
 from tests.objectstore import ObjectStore
 from tests.objectstore.server import Answer, Request
 
-_SECONDS = 60.0
+_SECONDS = 120.0
 
 
 class Gate(ObjectStore):

@@ -94,7 +94,7 @@ class Managed(Sight):
         made = Process(command, self.work / f"{name}.log", os.environ)
         self._stack.callback(made.kill)
         self._controllers.append(made)
-        made.wait_ready(lambda: "caches are filled" in made.log.read_text(), 60)
+        made.wait_ready(lambda: "caches are filled" in made.log.read_text(), 120)
         return made
 
     def kill_controller(self) -> None:

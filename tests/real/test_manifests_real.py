@@ -143,7 +143,7 @@ def limits(control_plane: ControlPlane) -> Iterator[Callable[[dict[str, object]]
 
     control_plane.kubectl("apply", "--filename", policy)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not refusal({"parallelism": 33}):  # the API server reads policies with some delay, and says nothing of it
             assert time.monotonic() < deadline, "the policy never came into force"
             time.sleep(0.2)

@@ -24,7 +24,7 @@ from tests.objectstore.trees import tree
 from tests.real.alluxio import Alluxio
 from tests.real.gate import Gate
 
-_SECONDS = 60.0
+_SECONDS = 120.0
 
 
 @pytest.fixture(scope="module")

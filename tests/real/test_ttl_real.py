@@ -104,7 +104,7 @@ def wait_for_the_checker(session: Session, root: Path, number: int) -> None:
     doomed = pb.CommonOptions(syncIntervalMs=-1, ttl=1, ttlAction=pb.DELETE)
     options = pb.GetStatusOptions(loadMetadataType=pb.ONCE, commonOptions=doomed)
     session.call(GET_STATUS, pb.GetStatusRequest(path=f"/sentinel-{number}/file".encode(), options=options))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while sentinel.exists():
         assert time.monotonic() < deadline, "the checker does not come: this test could not fail"
         time.sleep(0.05)  # nobody tells that a file was deleted
