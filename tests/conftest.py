@@ -1,12 +1,14 @@
 """Fixtures that many files share; a file that needs another one has its own of that name."""
 
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from devcluster.master import AlluxioMaster
 from tests.load_kit import Steps, make
+from tests.master_kit import Serve, Server
 from workqueue import FakeClock, WorkQueue
 
 
@@ -43,3 +45,17 @@ def master(tree: Path) -> Iterator[AlluxioMaster]:
 def steps(master: AlluxioMaster, tmp_path: Path) -> Steps:
     """The steps of a Job against that master."""
     return Steps.at(master, tmp_path)
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Starts servers that answer as the test says."""
+    servers: list[Server] = []
+
+    def start(answer: Callable[[socket.socket, str], None]) -> Server:
+        servers.append(Server(answer))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
