@@ -9,7 +9,9 @@ import jsonschema
 import pytest
 from pydantic import ValidationError
 
+from controllers.api.alluxioruntime import AlluxioRuntimeStatus
 from controllers.api.conditions import Condition
+from controllers.api.databackup import DataBackupStatus
 from controllers.api.dataset import (
     DatasetSpec,
     DatasetStatus,
@@ -24,7 +26,9 @@ from controllers.api.dataset import (
     status_dict,
     unserved_fields,
 )
+from controllers.api.model import Model
 from controllers.api.runs import inputs_hash
+from controllers.api.schedule import ScheduledDataBackupStatus
 from controllers.api.structural import structural
 from controllers.api.validation import Limits, validate
 
@@ -122,6 +126,33 @@ def test_an_empty_status_writes_nothing_and_an_empty_dataset_its_zeros() -> None
 def test_a_status_stays_small_whatever_a_container_says() -> None:
     load = LoadStatus(last_error="x" * 10**6, failed_directories=tuple("abcdefgh"), evidence="e" * 1001)
     assert (len(load.last_error), load.failed_directories, load.evidence) == (1024, tuple("abcde"), "")
+
+
+def texts(model: Model, where: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield where in a status of nothing but defaults there is a text that the API server bounds."""
+    for name, info in type(model).model_fields.items():
+        extra = info.json_schema_extra
+        if isinstance(extra, dict) and extra.get("maxLength"):
+            yield (*where, name)
+        if isinstance(value := getattr(model, name), Model):
+            yield from texts(value, (*where, name))
+
+
+def with_text(model: Model, where: tuple[str, ...], text: str) -> Model:
+    """Return the status with this text, set as decisions set it: by a copy, which looks at no value."""
+    name, *below = where
+    return model.model_copy(update={name: with_text(getattr(model, name), tuple(below), text) if below else text})
+
+
+@pytest.mark.parametrize(
+    "status", [DatasetStatus(), DataBackupStatus(), AlluxioRuntimeStatus(), ScheduledDataBackupStatus()]
+)
+def test_no_text_is_written_that_is_too_long_for_the_api_server(status: Model) -> None:
+    """It would refuse the whole status, for ever: nothing would be told, and nothing go on."""
+    valid, places = jsonschema.Draft202012Validator(structural(type(status), defaults=False)), list(texts(status))
+    assert places or isinstance(status, ScheduledDataBackupStatus)
+    for where in places:
+        valid.validate(status_dict(with_text(status, where, "x" * 1779)))
 
 
 def test_our_own_mistakes_are_not_forgiven() -> None:

@@ -48,7 +48,7 @@ class BackupStorageLocation(Model):
 
     mount_path: str = Field(
         description="pvc://claim/directory; the claim is in the namespace of the backup.",
-        max_length=1024,
+        max_length=512,  # with names below it the location fits a status
         json_schema_extra=rules(
             (
                 "self.matches('^pvc://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(/.*)?$')",

@@ -10,6 +10,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PlainSerializer,
     ValidationError,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
@@ -74,6 +75,10 @@ def _rfc3339(text: str) -> str:
     return text
 
 
+def _cut(text: str) -> str:
+    return text[:TEXT_LENGTH]
+
+
 #: Marks a field of a spec that is read, so that objects of Fluid or of a later release apply, and not acted on.
 UNSERVED = Field(json_schema_extra={"x-unserved": True})
 #: The same, but acted on where the Alluxio is the Dataset's own: nobody's mounts are changed behind his back.
@@ -84,10 +89,9 @@ Count = Annotated[int, Field(ge=0, le=INT64_MAX, json_schema_extra={"format": "i
 Difference = Annotated[int, Field(ge=-INT64_MAX, le=INT64_MAX, json_schema_extra={"format": "int64"})]
 #: RFC 3339 with an offset, or "" for not yet.
 Time = Annotated[str, AfterValidator(_rfc3339), Field(json_schema_extra={"format": "date-time"})]
-#: Text in a status: what is longer is cut, so that a status stays small whatever a container or another hand says.
-Text = Annotated[
-    str, AfterValidator(lambda text: text[:TEXT_LENGTH]), Field(json_schema_extra={"maxLength": TEXT_LENGTH})
-]
+#: Text in a status: what is longer is cut, so that a status stays small whatever a container or another hand says. Also
+#: when it is written: the API server refuses a longer one, and model_copy() does not look.
+Text = Annotated[str, AfterValidator(_cut), PlainSerializer(_cut), Field(json_schema_extra={"maxLength": TEXT_LENGTH})]
 
 
 def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
