@@ -612,6 +612,17 @@ def test_files_that_are_being_restored_from_do_not_go() -> None:
     assert not decision.children
 
 
+def test_who_reads_what_a_lost_pod_finished_keeps_it_and_holds_up_no_removal_of_what_is_not_finished() -> None:
+    """Its node came back, so nothing else is in the way."""
+    for policy, reason in (("Delete", "BackupInUse"), ("Retain", "RemovingFiles")):
+        world = frozen(spec=spec(deletionPolicy=policy))
+        given_up(world)
+        world.heal()
+        decision = decide(replace(deleting(world).seen(), users=("copy",)))
+        assert why(decision)[0] == reason
+        assert all("--partial-only" in command(body) for body in created(decision))
+
+
 def test_a_deletion_whose_files_cannot_be_removed_lets_go_and_says_so() -> None:
     world = deleting(complete(spec=spec(deletionPolicy="Delete")))
     decision = Decision()

@@ -68,6 +68,15 @@ def test_nobody_waits_for_a_dataset_that_goes_or_for_another_or_for_a_backup_tha
     assert users("Failed", spec=spec) == ()
 
 
+@pytest.mark.parametrize("restore", [None, "Staging", "Starting", "Verifying", "Failed"])
+def test_who_reads_by_its_path_what_a_failed_backup_left_keeps_it(restore: str | None) -> None:
+    """It may be whole, as what a lost pod finished after all; ``backupName`` refuses it."""
+    status = {"restore": {"phase": restore}, "run": {"number": 1}} if restore else {}
+    assert users("Failed", spec={"dataRestoreLocation": BY_PATH}, status=status) == ("copy",)
+    assert users("Failed", spec={"dataRestoreLocation": BY_NAME}, status=status) == ()
+    assert users("Executing", spec={"dataRestoreLocation": BY_PATH}, status=status) == (), "it is cancelled"
+
+
 @pytest.mark.parametrize(("failure", "over"), [("", False), ("DeadlineExceeded", True)])
 def test_a_backup_that_failed_and_is_being_stopped_holds_up_no_slot(failure: str, over: bool) -> None:
     """Its pod may be on a node that is lost, and end never."""

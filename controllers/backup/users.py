@@ -5,20 +5,24 @@ from typing import Any
 
 from controllers.api.databackup import BackupPhase, DataBackupStatus, PathError, claim_path, parse_claim_path
 from controllers.api.dataset import RestorePhase, parse_status
-from controllers.backup.seen import Meta
+from controllers.backup.seen import FINAL, Meta
 
 #: How far a restore is while it may still read its backup.
 READING = (RestorePhase.STAGING, RestorePhase.STARTING, RestorePhase.VERIFYING)
 
 
 def users(datasets: Iterable[dict[str, Any]], meta: Meta, status: DataBackupStatus) -> Iterator[str]:
-    """Yield the names of those Datasets that read it now or are to read it, by its name or by its path."""
-    if status.phase is not BackupPhase.COMPLETE or status.location is None:
+    """Yield the names of those Datasets that read it now or are to read it, by its name or by its path.
+
+    What one that has failed left may be whole (of a lost pod, or of a deadline at the last moment): by path alone.
+    """
+    if status.phase not in FINAL or status.location is None:
         return  # there is nothing to be read
+    name = meta.name if status.phase is BackupPhase.COMPLETE else ""
     path = claim_path(status.location)
     for obj in datasets:
         about = obj["metadata"]
-        named = _restores_from(obj, meta.name, path)
+        named = _restores_from(obj, name, path)
         if about.get("namespace") != meta.namespace or not (named or (obj.get("status") or {}).get("restore")):
             continue
         found = parse_status(obj)
@@ -30,10 +34,10 @@ def users(datasets: Iterable[dict[str, Any]], meta: Meta, status: DataBackupStat
 
 
 def _restores_from(obj: dict[str, Any], name: str, path: str) -> bool:
-    """Whether the Dataset wants to start from the DataBackup of that name, or from that ``pvc://claim/directory``."""
+    """Whether the Dataset wants to start from the DataBackup of that name, if any, or from that ``pvc://claim/...``."""
     wanted = (obj.get("spec") or {}).get("dataRestoreLocation") or {}
     try:
         claim, directory = parse_claim_path(wanted.get("path") or "")
     except PathError:
-        return bool(wanted.get("backupName") == name)
+        return bool(name and wanted.get("backupName") == name)
     return f"pvc://{claim}/{directory}" == path

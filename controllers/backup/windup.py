@@ -64,11 +64,12 @@ def deleting(seen: Observed) -> Step:
     delete = seen.spec is not None and seen.spec.deletion_policy is DeletionPolicy.DELETE
     if status.phase is BackupPhase.COMPLETE and not delete:
         return Step(status, "", "", over=True)
-    if seen.users:
+    partial_only = not delete or _is_anothers(status)
+    if seen.users and not partial_only:
         names = ", ".join(seen.users[:5])
         text = f"datasets {names} restore from it; its files go when they have read them or name it no longer"
         return Step(status, reasons.BACKUP_IN_USE, text, requeue_after=LOOK_AGAIN)
-    return _remove(seen, status, reasons.REMOVING_FILES, partial_only=not delete or _is_anothers(status))
+    return _remove(seen, status, reasons.REMOVING_FILES, partial_only=partial_only)
 
 
 def _is_anothers(status: DataBackupStatus) -> bool:
