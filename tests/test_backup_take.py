@@ -197,6 +197,21 @@ def test_an_attempt_whose_place_another_took_gives_nothing_a_name(tmp_path: Path
     assert not (tmp_path / PATH).exists()
 
 
+def test_an_attempt_whose_place_another_took_removes_nothing_of_it(tmp_path: Path) -> None:
+    """The kubelet of a node that comes back ends what runs there: the attempt that runs now must not feel it."""
+
+    class Thawed(Masters):
+        def bring(self, partial: Directory) -> Written:
+            (tmp_path / PARTIAL).rename(tmp_path / "away")
+            (tmp_path / PARTIAL).mkdir()
+            (tmp_path / PARTIAL / "metadata.gz").write_bytes(b"of the next attempt")
+            raise Halted
+
+    with pytest.raises(Halted):
+        taken(tmp_path, source=Thawed())
+    assert (tmp_path / PARTIAL / "metadata.gz").read_bytes() == b"of the next attempt"
+
+
 def test_a_link_in_the_place_of_what_is_made_is_not_followed(tmp_path: Path) -> None:
     """What is removed and written stays in the claim."""
     claim, outside = tmp_path / "claim", tmp_path / "outside"

@@ -48,18 +48,18 @@ def take(command: TakeBackup, claim: Directory, source: Source, watch: Watch, no
         parent.remove(partial)
         if parent.has(last):
             return _earlier(command, claim, watch)
-        try:
-            parent.make(partial)
-            with parent.enter(partial) as directory:
+        parent.make(partial)
+        with parent.enter(partial) as directory:
+            try:
                 manifest = _fill(command, directory, source, watch, now)
                 if not directory.is_at(parent, partial):
                     raise BackupError(
                         Exit.INCOMPLETE, "AnotherAttempt", "Another attempt of this backup runs, and began after this."
                     )
                 parent.rename(partial, last)
-        except BaseException:
-            _forget(parent, partial)
-            raise
+            except BaseException:
+                _forget(parent, partial, directory)
+                raise
     return manifest.facts(command.directory)
 
 
@@ -98,10 +98,11 @@ def _earlier(command: TakeBackup, claim: Directory, watch: Watch) -> BackupFacts
     return backup.manifest.facts(command.directory)
 
 
-def _forget(parent: Directory, partial: str) -> None:
-    """Remove what was begun; where the volume does not let us, the next attempt does."""
+def _forget(parent: Directory, partial: str, directory: Directory) -> None:
+    """Remove what was begun, not what another attempt began since; where the volume refuses, the next attempt does."""
     try:
-        parent.remove(partial)
+        if directory.is_at(parent, partial):
+            parent.remove(partial)
     except OSError as error:
         log.warning("%s stays: %s", partial, error)
 
