@@ -8,15 +8,19 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from controllers.api.result import Exit
+from controllers.api.result import Exit, Master
 from fluidctl.backup.agent import Server, Staging
 from fluidctl.backup.errors import BackupError
-from fluidctl.backup.sources import Agent
+from fluidctl.backup.sources import Agent, FromAgent
+from fluidctl.backup.volume import Directory
+from fluidctl.load import alluxio_pb2 as pb
 from tests.backup_files import watch
 
 NAME = "alluxio-backup-2026-11-24-1795540370183.gz"
@@ -204,6 +208,33 @@ def test_an_agent_that_is_away_refuses_or_has_nothing_is_named_so(server: Server
     with pytest.raises(BackupError) as caught:
         Agent("http://127.0.0.1:1", "secret", looked).clear()
     assert (caught.value.reason, caught.value.code) == ("AgentUnreachable", Exit.UNREACHABLE)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_attempt_finds_no_older_file_and_at_its_end_removes_none_but_its_own(
+    server: Server, staging: Path, tmp_path: Path, fails: bool
+) -> None:
+    """A node that was lost may come back while another backup is at work beside the same master."""
+    own, next_one = "alluxio-backup-2026-11-24-3.gz", "alluxio-backup-2026-11-24-4.gz"
+
+    def write(_: Any) -> pb.BackupStatus:
+        found.append(sorted(path.name for path in staging.iterdir()))
+        for name in (own, next_one):
+            (staging / name).write_bytes(DATA)
+            (staging / f"{name}.complete").touch()
+        return pb.BackupStatus(backupState=pb.COMPLETED, backupUri=f"file:///{own}", entryCount=7)
+
+    found: list[list[str]] = []
+    master: Any = SimpleNamespace(persist=write, changed=False, master=Master(version="2.9.6"))
+    partial = tmp_path / "partial"
+    partial.mkdir()
+    if fails:
+        (partial / "metadata.gz").mkdir()
+    with Directory(str(partial)) as claim, pytest.raises(FileExistsError) if fails else nullcontext():
+        FromAgent(master, agent(server), str(staging), watch()).bring(claim)
+        assert (partial / "metadata.gz").read_bytes() == DATA
+    assert found == [["other", "other.complete"]]
+    assert sorted(path.name for path in staging.iterdir()) == [next_one, f"{next_one}.complete", *found[0]]
 
 
 def test_the_process_ends_by_sigterm_and_says_nothing_of_the_token(tmp_path: Path, staging: Path) -> None:

@@ -110,19 +110,22 @@ class FromAgent:
     def bring(self, partial: Directory) -> Written:
         """Have the file written, copy it, remove it beside the master, also where something fails."""
         self._agent.clear()  # what an attempt left that was killed
+        name, entries = write_backup(self._client, self._staging, self._watch)
         try:
-            name, entries = write_backup(self._client, self._staging, self._watch)
             with partial.create(METADATA) as file:
                 self._agent.fetch(name, file)
                 seal(file)
         finally:
-            self._tidy()
+            self._tidy(name)
         return Written(entries, self._client.master.version)
 
-    def _tidy(self) -> None:
-        """Remove the file in one trial: the next backup removes it, and the agent itself after an hour."""
+    def _tidy(self, name: str) -> None:
+        """Remove the file in one trial: the next backup removes it, and the agent itself after an hour.
+
+        No other: by now another backup may have the turn. What a master left unfinished goes in these two ways.
+        """
         try:
-            self._agent.delete("")
+            self._agent.delete(name)
         except (_Away, BackupError) as error:
             log.warning("the file beside the master stays for up to an hour: %s", error)
 

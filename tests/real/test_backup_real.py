@@ -274,7 +274,7 @@ def test_a_read_only_volume_is_named_so(place: Place) -> None:
 
 @pytest.mark.parametrize("way", ["agent", "shared"])
 def test_a_job_that_is_killed_at_a_random_moment_is_followed_by_one_that_ends_well(place: Place, way: str) -> None:
-    """No half backup is ever under its name, and nothing is left, wherever SIGKILL or SIGTERM hits."""
+    """No half backup is ever under its name, and nothing is left in the end, wherever SIGKILL or SIGTERM hits."""
     rng = random.Random(way)
     with place.agent() as agent:
         command = place.command(agent) if way == "agent" else place.command(shared=str(place.claim))
@@ -294,9 +294,10 @@ def test_a_job_that_is_killed_at_a_random_moment_is_followed_by_one_that_ends_we
                 assert place.job(VerifyBackup(DIRECTORY))[0] is Exit.COMPLETE
             assert code != Exit.TERMINATED or not (place.claim / PARTIAL).exists()
             _take_in_the_end(place, command)
-            assert place.files() == WHOLE
+            assert {name for name in place.files() if name.startswith("claim/")} == WHOLE
             assert place.job(DeleteBackup(DIRECTORY))[0] is Exit.COMPLETE
-            assert place.files() == set()
+        place.taken(command)  # which removes what a master still wrote for a Job that was gone
+        assert place.files() == WHOLE
 
 
 def _take_in_the_end(place: Place, command: TakeBackup) -> None:
