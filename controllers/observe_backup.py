@@ -25,7 +25,7 @@ from controllers.api.databackup import (
 )
 from controllers.api.dataset import Phase, SpecError, parse_spec
 from controllers.api.dataset import parse_status as parse_dataset_status
-from controllers.api.job_commands import REMOVE
+from controllers.api.job_commands import REMOVE, VERIFY
 from controllers.api.model import TEXT_LENGTH
 from controllers.api.runs import mounts_hash
 from controllers.api.schedule import ScheduledDataBackupSpec, ScheduledDataBackupStatus
@@ -97,7 +97,7 @@ class BackupObserver:
         pods = self._stores.pods.by_index("backup", meta.uid, meta.namespace)
         found = self._stores.jobs.by_index("backup", meta.uid, meta.namespace)
         jobs = [job_view(job, pods_of(job, pods)) for job in found if is_ours(job)]
-        writers = [pod for pod in pods if runs(pod) and _writes(pod)]
+        running = [pod for pod in pods if runs(pod) and _step(pod) != REMOVE]  # what a removal waits for
         suspended = next((job.name for job in jobs if job.state is JobState.SUSPENDED), "")
         sample = self._progress(key_of(obj), jobs)
         begins = not meta.deleting and status.phase not in FINAL and not status.take.attempt and dataset.ready
@@ -112,10 +112,8 @@ class BackupObserver:
             claim=self._claim(meta.namespace, spec) if begins and spec else ClaimView(),
             others=tuple(self._others(obj)) if begins else (),
             jobs=tuple(self._explained(meta.namespace, job) for job in jobs),
-            running_pods=tuple(pod["metadata"]["name"] for pod in writers if not lost(pod, now)),
-            lost_pods=tuple(
-                LostPod(pod["metadata"]["name"], pod["spec"].get("nodeName", "")) for pod in writers if lost(pod, now)
-            ),
+            running_pods=tuple(pod["metadata"]["name"] for pod in running if not lost(pod, now)),
+            lost_pods=tuple(_lost_pod(pod) for pod in running if lost(pod, now)),
             users=tuple(users(self._stores.datasets.items(), meta, status)) if meta.deleting else (),
             line=self._line(f"{meta.namespace}/{suspended}") if suspended else "",
             progress=ProgressSample(*sample) if sample else None,
@@ -256,9 +254,12 @@ def _made(obj: dict[str, Any]) -> Made:
     )
 
 
-def _writes(pod: dict[str, Any]) -> bool:
-    """Whether the pod is not one that removes: what a removal waits for."""
-    return bool((pod["metadata"].get("labels") or {}).get(STEP) != REMOVE)
+def _step(pod: dict[str, Any]) -> str:
+    return str((pod["metadata"].get("labels") or {}).get(STEP))
+
+
+def _lost_pod(pod: dict[str, Any]) -> LostPod:
+    return LostPod(pod["metadata"]["name"], pod["spec"].get("nodeName", ""), writes=_step(pod) != VERIFY)
 
 
 def _spec(obj: dict[str, Any]) -> tuple[DataBackupSpec | None, str]:

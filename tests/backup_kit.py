@@ -123,7 +123,7 @@ class World:
             dataset=self.dataset,
             jobs=tuple(self.jobs.values()),
             running_pods=tuple(pod for pod in writers if pod not in lost),
-            lost_pods=tuple(LostPod(pod, "n1") for pod in lost),
+            lost_pods=tuple(LostPod(pod, "n1", writes="-verify-" not in pod) for pod in lost),
         )
 
     def pass_(self, writes: int = 99) -> Decision:

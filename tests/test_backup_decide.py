@@ -557,8 +557,12 @@ def test_a_job_that_only_waits_for_its_lost_pod_is_not_waited_for() -> None:
         assert len(waiting.children) == (found is alive), "which is deleted first"
 
 
-def test_a_verification_on_a_lost_node_is_made_elsewhere_and_says_at_last_that_nothing_is_known() -> None:
-    world = complete()
+@pytest.mark.parametrize(("policy", "left"), [("Retain", {"complete"}), ("Delete", set[str]())])
+def test_a_verification_on_a_lost_node_is_made_elsewhere_and_says_at_last_that_nothing_is_known(
+    policy: str, left: set[str]
+) -> None:
+    """Its pods, which only read, keep no file of a backup that goes with its files."""
+    world = complete(spec=spec(deletionPolicy=policy))
     asked(world)
     for _ in range(30):
         if found := world.alive():
@@ -573,7 +577,8 @@ def test_a_verification_on_a_lost_node_is_made_elsewhere_and_says_at_last_that_n
     assert "PodLost: pod nightly-9b1d4-verify-3-x on node n1" in verified.message
     assert (world.status.phase, len(world.pods), world.jobs) == (BackupPhase.COMPLETE, 3, {})
     assert deleting(world).pass_().events == ()
-    assert (world.gone, world.files) == (True, {"complete"}), "Retain: that they stay is what is wanted"
+    run(world)
+    assert (world.gone, world.files) == (True, left)
 
 
 # --- the end of the object --------------------------------------------------------------------------------------------

@@ -139,7 +139,11 @@ def test_a_pod_is_lost_that_should_have_ended_long_ago_whoever_looks(
     stores.pods.upsert(found)
     backup = {"kind": "DataBackup", "metadata": {"namespace": "default", "name": META.name, "uid": META.uid}}
     seen = observer(stores).seen(backup, None)
-    assert (seen.running_pods, seen.lost_pods) == (("nightly-x",) * running, (LostPod("nightly-x", "n1"),) * lost)
+    writes = found["metadata"]["labels"][STEP] == TAKE  # the claim of one that verifies is mounted read-only
+    assert (seen.running_pods, seen.lost_pods) == (
+        ("nightly-x",) * running,
+        (LostPod("nightly-x", "n1", writes=writes),) * lost,
+    )
 
 
 @pytest.mark.parametrize(

@@ -73,10 +73,11 @@ class Place:
 
 @dataclass(frozen=True)
 class LostPod:
-    """A pod that should have ended long ago, and may still write: its node does not answer."""
+    """A pod that should have ended long ago, and may still run: its node does not answer."""
 
     name: str
     node: str
+    writes: bool = True  # else its claim is mounted read-only
 
     def __str__(self) -> str:
         return f"pod {self.name} on node {self.node} should have ended more than {LOST_SECONDS / 60:.0f} minutes ago"
@@ -96,12 +97,17 @@ class Observed:
     claim: ClaimView = ClaimView()
     others: tuple[Place, ...] = ()  # backups of the same Dataset that are not over, without this one
     jobs: tuple[JobView, ...] = ()
-    running_pods: tuple[str, ...] = ()  # that have not ended and may write to the volume; their Job may be gone
+    running_pods: tuple[str, ...] = ()  # that have not ended, but for those that remove; their Job may be gone
     lost_pods: tuple[LostPod, ...] = ()  # of the same kind, and not among them: nobody waits for these
     users: tuple[str, ...] = ()  # Datasets that restore from it now
     progress: ProgressSample | None = None  # of the Job that runs
     line: str = ""  # why the suspended Job has no turn yet
     problem: Problem | None = None
+
+    @property
+    def lost_writers(self) -> tuple[LostPod, ...]:
+        """Those lost pods under which nothing may be removed, and beside which nothing may be written."""
+        return tuple(pod for pod in self.lost_pods if pod.writes)
 
     def job(self, step: str, attempt: int) -> JobView | None:
         """Return the Job of that step and attempt, or None."""

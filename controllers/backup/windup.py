@@ -117,7 +117,7 @@ def _remove(seen: Observed, status: DataBackupStatus, reason: str, *, partial_on
     job = seen.job(REMOVE, mine.attempt) if mine.start_time else None
     if job is not None and job.state is JobState.SUCCEEDED:
         return replace(over, status=changed(status, location=None))
-    if status.location is not None and seen.lost_pods:  # which may still write there
+    if status.location is not None and seen.lost_writers:  # which may still write there
         why = {"last_reason": reasons.POD_LOST, "last_error": _how_to_end(seen)}
         return replace(over, status=changed(status, cleanup=mine.model_copy(update=why)))
     terminating = seen.problem is not None and seen.problem.reason == reasons.NAMESPACE_TERMINATING
@@ -134,7 +134,7 @@ def _remove(seen: Observed, status: DataBackupStatus, reason: str, *, partial_on
 
 
 def _how_to_end(seen: Observed) -> str:
-    pods = seen.lost_pods[:5]
+    pods = seen.lost_writers[:5]
     command = f"kubectl delete pod --force -n {seen.meta.namespace} {' '.join(pod.name for pod in pods)}"
     then = "remove it by hand" if seen.meta.deleting else "delete this backup, which removes what is not finished"
     why = f"{', '.join(map(str, pods))}, and may still write there"
