@@ -145,6 +145,16 @@ def test_damage_is_found(data: bytes) -> None:
         scan(io.BytesIO(data), "/dataset", untold)
 
 
+@pytest.mark.parametrize("path", ["/", "/dataset", "/dataset/d1"])
+def test_a_directory_above_the_dataset_that_is_there_twice_is_damage(path: str) -> None:
+    """No master writes one; so of those above it no more are kept in memory than the path has parts."""
+    parts = [folder(9, -1, ""), folder(9, 0, "dataset"), folder(9, 1, "d1")]
+    for again in parts[: len([*filter(None, path.split("/"))]) + 1]:
+        with pytest.raises(Damaged, match="twice"):
+            scan(io.BytesIO(packed(journal() + delimited(again))), path, untold)
+    assert read(packed(journal() + delimited(folder(9, 3, "d1"))), path)
+
+
 def test_what_follows_is_found_also_where_a_read_ends_with_the_member() -> None:
     """There is then nothing behind its end in what was read together with it."""
 

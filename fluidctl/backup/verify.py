@@ -183,7 +183,7 @@ class _Journal:
         self.rest = b""
         self.parts = ["", *(part for part in path.split("/") if part)]  # names from the root to the dataset
         self.found, self.outside = False, list[str]()
-        self._above = {_ROOTS_PARENT: 0}  # id of a directory above the dataset -> which of parts is to be in it
+        self._above = {_ROOTS_PARENT: 0}  # id of a directory above -> which of parts is to be in it; one for each
 
     def feed(self, data: bytes) -> None:
         data = self.rest + data if self.rest else data
@@ -223,6 +223,8 @@ class _Journal:
         depth = self._above[directory.parentId]
         if encode(directory.name[:_LONGEST]) != self.parts[depth]:
             self._beside(directory)
+        elif self.found or depth + 1 != len(self._above):
+            raise Damaged(f"the directory {'/'.join(self.parts[: depth + 1]) or '/'} is in it twice")
         elif depth + 1 < len(self.parts):
             self._above[directory.id] = depth + 1
         else:
