@@ -125,6 +125,11 @@ deleted, and restored under another name. Every path and every length was compar
 
 The restore is {ratio} times as fast, and the storage sees none of it but a look at each mount. The backup has
 {entries:,} entries in {size} MB and took {took}.
+
+Why a new master takes so long for a mount that asks the storage next to nothing (measured apart on a bare 2.9.6, Java
+17): with the first one its JVM loads the S3 client, 2,349 classes in 1.4 s of processor time and no request; that is
+1.5 s on an idle machine and up to 5 s where worker, Job and others want the same two cores. The second mount takes
+0.2 s. A restored master has done it before it serves.
 """
 
 
