@@ -4,6 +4,7 @@ import gzip
 import io
 import os
 import random
+import re
 import shutil
 import tracemalloc
 import zlib
@@ -12,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from controllers.api.result import Exit, Progress
-from controllers.api.spelling import encode
+from controllers.api.spelling import decode, encode
 from fluidctl.backup.errors import BackupError, volume
-from fluidctl.backup.verify import Damaged, scan, verify
+from fluidctl.backup.verify import Damaged, refuse_outside, scan, verify
 from fluidctl.backup.volume import Directory
 from fluidctl.load.errors import StepError
 from fluidctl.load.names import covers
@@ -90,6 +91,22 @@ def test_what_is_outside_of_the_dataset_is_found_in_any_tree_and_without_it_the_
             assert (found.files, found.directories, found.bytes) == (len(lengths), directories, sum(lengths))
         seen.add((bool(outside), path.count("/")))
     assert {(outside, depth) for outside in (False, True) for depth in (1, 2, 3)} <= seen
+
+
+@pytest.mark.parametrize("name", ["%", "a", "aa%", "a%", "\udcff", "ä", "日"])
+@pytest.mark.parametrize("path", ["/dataset", f"/{'%' * 1000}"], ids=["short", "long"])
+def test_of_what_is_outside_so_much_is_told_as_a_status_takes(name: str, path: str) -> None:
+    """A status takes 1,024 letters, and what is shown can be typed: no letter that is spelled %XX is cut."""
+    outside: dict[str, int | None] = {f"/{n}{name * 80}": None for n in range(9)}
+    spelled = encode(os.fsencode(path))
+    data = packed(journal_of({path: None, **outside}, random.Random(1)))
+    with pytest.raises(BackupError) as caught:
+        refuse_outside(scan(io.BytesIO(data), spelled, untold), spelled)
+    assert len(caught.value.message) < 900
+    assert "alluxio fs rm -R" in caught.value.message
+    shown = re.findall(r"/\d\S+(?=, )", caught.value.message)
+    assert len(shown) == 5
+    assert all(os.fsencode(f"{each[:2]}{name * 80}").startswith(decode(each)) for each in shown)
 
 
 def test_the_count_does_not_depend_on_how_the_file_comes_in_pieces() -> None:

@@ -1,6 +1,7 @@
 """``fluidctl verify-backup``, and the one way in which every Job reads a backup: in one pass, in constant memory."""
 
 import hashlib
+import re
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ _CHUNK = 1 << 20
 _MAX_ENTRY = 64 << 20  # bytes of one journal entry; an inode with a million blocks has 10 MB
 _ROOTS_PARENT = -1
 _LONGEST = 4096  # bytes of a name that are looked at; no path in a manifest has more
-_SHOWN, _LETTERS = 5, 100  # how many paths outside of the dataset are told, and how much of each name
+_SHOWN, _LETTERS = 5, 100  # how many paths outside of the dataset are told, and how much of each
 
 
 class Damaged(Exception):
@@ -132,13 +133,18 @@ def scan(file: BinaryIO, path: str, tell: Callable[[int], None], copy: Callable[
 def refuse_outside(content: Content, path: str) -> None:
     """Raise BackupError OutsideDataset where ``content`` is not of the dataset at ``path`` alone."""
     if found := content.outside:
-        shown = ", ".join(found[:_SHOWN]) + (", and more" if len(found) > _SHOWN else "")
+        shown = ", ".join(map(_cut, found[:_SHOWN])) + (", and more" if len(found) > _SHOWN else "")
         raise refused(
             "OutsideDataset",
-            f"Alluxio also holds what is outside of {path}, and a restore of it could not be proved: {shown}. Unmount "
-            "what is mounted there (alluxio fs unmount), remove the rest (alluxio fs rm -R), and take another backup; "
-            "storages of the dataset are named in its spec.mounts.",
+            f"Alluxio also holds what is outside of {_cut(path)}, and a restore of it could not be proved: {shown}. "
+            "Unmount what is mounted there (alluxio fs unmount), remove the rest (alluxio fs rm -R), and take another "
+            "backup; storages of the dataset are named in its spec.mounts.",
         )
+
+
+def _cut(path: str) -> str:
+    """Return what is shown of a path: no more than a status takes, and no part of a letter that is spelled %XX."""
+    return re.sub("%.?$", "", path[:_LETTERS])
 
 
 def teller(watch: Watch, doing: str, total: int) -> Callable[[int], None]:
