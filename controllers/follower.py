@@ -33,14 +33,14 @@ class Pollers:
     ) -> None:
         self._masters, self._progress, self._metrics, self._backups = masters, progress, metrics, backups
 
-    def follow(self, key: Key, seen: Observed) -> None:
-        """Register what this Dataset needs now, and nothing else."""
+    def follow(self, key: Key, seen: Observed) -> Sample | None:
+        """Register what this Dataset needs now, and nothing else; return how far the Job is that runs."""
         address = seen.alluxio
         if address is None or seen.meta.deleting:
             self._masters.unregister(key)
         else:
             self._masters.register(key, address)
-        self.progress(key, seen.jobs, address)
+        return self.progress(key, seen.jobs, address)
 
     def progress(self, key: Key, jobs: Sequence[JobView], address: ClusterAddress | None = None) -> Sample | None:
         """Have the log of the Job that runs read, if one does; return what was read of it."""

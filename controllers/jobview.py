@@ -14,19 +14,20 @@ from controllers.jobs import ATTEMPT, LOADER, RELEASED, RUN, STEP
 def job_view(job: dict[str, Any], pods: Sequence[dict[str, Any]]) -> JobView:
     """Return what a Job of ours is doing. ``pods`` are its own, in any order."""
     meta, status = job["metadata"], job.get("status", {})
+    labels = meta.get("labels", {})
     ordered = sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")))
     newest = ordered[-1] if ordered else None
     ended = next((found for pod in reversed(ordered) if (found := _terminated(pod))), None)
+    result = _result(ended, cli=labels.get(LOADER) == Loader.ALLUXIO_CLI)
     failed, complete = _condition(status, "Failed"), _condition(status, "Complete")
     finished = (failed or complete or {}).get("lastTransitionTime") or status.get("completionTime")
-    labels = meta.get("labels", {})
     return JobView(
         name=meta["name"],
         uid=meta["uid"],
         step=labels.get(STEP, ""),
         run=_number(labels.get(RUN)),
         attempt=_number(labels.get(ATTEMPT)),
-        state=_state(job, ordered, failed, complete),
+        state=_state(job, ordered, failed, complete, told=result is not None),
         created=epoch(meta.get("creationTimestamp")) or 0.0,
         # By our own clock, and since the first time: being suspended in between resets the Job's own start.
         started=epoch((meta.get("annotations") or {}).get(RELEASED)) or epoch(status.get("startTime")),
@@ -36,7 +37,7 @@ def job_view(job: dict[str, Any], pods: Sequence[dict[str, Any]]) -> JobView:
         waiting=waiting_reason(newest),
         exit_code=ended.get("exitCode") if ended else None,
         oom_killed=bool(ended) and ended is not None and ended.get("reason") == "OOMKilled",
-        result=_result(ended, cli=labels.get(LOADER) == Loader.ALLUXIO_CLI),
+        result=result,
         failure=(failed or {}).get("reason", ""),
         failure_message=(failed or {}).get("message", ""),
     )
@@ -90,7 +91,12 @@ def waiting_reason(pod: dict[str, Any] | None) -> str:
 
 
 def _state(
-    job: dict[str, Any], pods: Sequence[dict[str, Any]], failed: dict[str, Any] | None, complete: dict[str, Any] | None
+    job: dict[str, Any],
+    pods: Sequence[dict[str, Any]],
+    failed: dict[str, Any] | None,
+    complete: dict[str, Any] | None,
+    *,
+    told: bool,
 ) -> JobState:
     if job["metadata"].get("deletionTimestamp"):
         return JobState.DELETING
@@ -100,7 +106,7 @@ def _state(
         return JobState.FAILED
     if job["spec"].get("suspend"):
         return JobState.SUSPENDED
-    if pods and has_succeeded(pods[-1]) and not any(map(runs, pods)):
+    if told and has_succeeded(pods[-1]) and _terminated(pods[-1]) and not any(map(runs, pods)):
         return JobState.SUCCEEDED
     phase = pods[-1].get("status", {}).get("phase") if pods else ""
     return JobState.RUNNING if phase in ("Running", "Succeeded", "Failed") else JobState.STARTING

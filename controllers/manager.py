@@ -238,7 +238,6 @@ class Controller:
             self._config,
             now=self._clock.now,
             snapshot=self._masters.shown,
-            progress=self._progress.sample,
             line=lambda job: self._reconciler.line(job),
             follow=follower.follow,
         )

@@ -58,7 +58,8 @@ NO_POD_SECONDS = 5.0
 class Observer:
     """Reads everything about one Dataset. Safe for many threads: it holds no state of its own.
 
-    ``follow`` is told what was seen, so that the pollers read what this Dataset needs.
+    ``follow`` is told what was seen, so that the pollers read what this Dataset needs; it returns how far the Job is
+    that runs now.
     """
 
     resource, logged = DATASETS, (READY, REFRESHING)
@@ -71,19 +72,19 @@ class Observer:
         *,
         now: Callable[[], float],
         snapshot: Callable[[ClusterAddress], MasterSnapshot | None],
-        progress: Callable[[Key], Sample | None],
         line: Callable[[str], str],
-        follow: Callable[[Key, Observed], None],
+        follow: Callable[[Key, Observed], Sample | None],
     ) -> None:
         self._stores, self._cluster, self._config, self._now = stores, cluster, config, now
-        self._snapshot, self._progress, self._place, self._follow = snapshot, progress, line, follow
+        self._snapshot, self._place, self._follow = snapshot, line, follow
         self.store = stores.datasets
         self._limits = Limits(allow_local_ufs=config.allow_local_ufs, allowed_masters=config.allowed_masters)
 
     def decide(self, obj: dict[str, Any], problem: Problem | None) -> tuple[DatasetStatus, Decision]:
         """See ``reconciler.Handler``."""
         seen = self.dataset(obj, problem)
-        self._follow(key_of(obj), seen)
+        sample = self._follow(key_of(obj), seen)
+        seen = replace(seen, progress=ProgressSample(*sample) if sample else None)
         return seen.status, decide(seen)
 
     def dataset(self, obj: dict[str, Any], problem: Problem | None) -> Observed:
@@ -100,7 +101,6 @@ class Observer:
         address = cluster_address(spec, meta.namespace if self._cluster.in_cluster else "")
         if spec is not None and spec.alluxio is None:  # asked at once when it serves, not when a back-off has passed
             address = _own_address(meta) if runtime.master_ready else None
-        sample = self._progress(key_of(obj))
         return Observed(
             now=self._now(),
             meta=meta,
@@ -121,7 +121,6 @@ class Observer:
             runtime=runtime,
             backup=self._backup(meta, spec),
             master=self._master(address, status) if address or not masters else _not_ready(runtime),
-            progress=ProgressSample(*sample) if sample else None,
             line=self._line(meta.namespace, jobs),
             problem=problem,
         )

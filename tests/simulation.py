@@ -209,8 +209,7 @@ class Process:
         self._config = ControllerConfig(loads_per_master=PER_MASTER)
         observer = Observer(
             self.stores, api, self._config, now=lambda: world.now, snapshot=self.polled.get,
-            progress=lambda key: None, line=lambda job: self._reconciler.line(job),
-            follow=self.follow,
+            line=lambda job: self._reconciler.line(job), follow=self.follow,
         )  # fmt: skip
         self._reconciler = Reconciler(
             self.stores, (observer,), Applier(api, self.stores, lambda: self.alive and world.leader is self),

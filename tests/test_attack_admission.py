@@ -47,7 +47,6 @@ def observer(jobs: tuple[dict[str, Any], ...], cluster: Any = None) -> Observer:
         ControllerConfig(),
         now=lambda: NOW,
         snapshot=lambda address: None,
-        progress=lambda key: None,
         line=lambda name: "",
         follow=lambda key, seen: None,
     )
@@ -77,15 +76,25 @@ def test_who_waits_for_a_backup_reads_which_one_it_is() -> None:
     }
 
 
-@pytest.mark.parametrize(("phase", "left"), [("Running", {"load", "size"}), ("Succeeded", {"size"})])
-def test_a_job_gives_its_turn_up_when_its_pod_has_succeeded(phase: str, left: set[str]) -> None:
+@pytest.mark.parametrize(
+    ("pods", "left"),
+    [
+        (["default/Running"], {"default/load", "default/size"}),
+        (["default/Succeeded"], {"default/size"}),
+        (["default/Succeeded", "default/Running"], {"default/load", "default/size"}),
+        (["other/Succeeded"], {"default/load", "default/size"}),  # whoever may make pods there only says whose it is
+        (["default/Succeeded", "other/Running"], {"default/size", "other/1"}),
+    ],
+)
+def test_a_job_gives_its_turn_up_when_its_pod_has_succeeded(pods: list[str], left: set[str]) -> None:
     """Its controller says that it is complete up to a second later, and the next step waits for the same path."""
     found = stores((job("load", suspend=False), job("size")))
     owners = [{"kind": "Job", "name": "load", "uid": "uid-load"}]
-    pod = {"metadata": {"namespace": "default", "name": "p", "ownerReferences": owners}, "status": {"phase": phase}}
-    found.pods.replace([pod], "1")
+    for number, (namespace, phase) in enumerate(pod.split("/") for pod in pods):
+        meta = {"namespace": namespace, "name": str(number), "resourceVersion": "1", "ownerReferences": owners}
+        found.pods.upsert({"metadata": meta, "spec": {}, "status": {"phase": phase}})
 
-    assert {candidate.name for candidate in candidates(found, NOW)} == {f"default/{name}" for name in left}
+    assert {candidate.name for candidate in candidates(found, NOW)} == left
 
 
 @pytest.mark.parametrize("masters", ["[" * 100_000, "9" * 5_000, "null", "{", "[[1]]", '"m"'])

@@ -8,7 +8,7 @@ import pytest
 
 from controllers.api.conditions import RECONCILING, find
 from controllers.api.databackup import BackupPhase, BackupProgress, DataBackupStatus, JobReference
-from controllers.api.dataset import DatasetStatus, ProgressStatus, status_dict
+from controllers.api.dataset import DatasetStatus, LoadStatus, Phase, ProgressStatus, status_dict
 from controllers.api.job_commands import STAGE as STAGE_JOB
 from controllers.api.job_commands import TAKE, VERIFY
 from controllers.api.result import Progress
@@ -17,6 +17,7 @@ from controllers.backup import Observed, decide
 from controllers.backup.jobs import name
 from controllers.dataset import JobState, ProgressSample
 from controllers.dataset import decide as decide_dataset
+from controllers.dataset.seen import LOAD
 from controllers.decision import Key
 from controllers.follower import Pollers
 from controllers.progress import ProgressReader
@@ -24,7 +25,9 @@ from fluidctl.backup_view import changes, listing
 from fluidctl.show import describe, read
 from fluidctl.show import progress as shown
 from tests.backup_kit import META, NOW, job, observed, place
-from tests.builders import managed
+from tests.builders import at, managed
+from tests.builders import job as dataset_job
+from tests.builders import observed as observed_dataset
 from tests.restores import STAGE, Life
 
 COPYING = "copying backup: 3 of 4 MB"
@@ -185,3 +188,14 @@ def test_the_words_of_a_stage_are_not_those_of_the_step_after_it() -> None:
     status = decide_dataset(replace(life.seen, progress=late)).status
     assert isinstance(status, DatasetStatus)
     assert status.progress == ProgressStatus()
+
+
+def test_a_new_attempt_that_has_counted_nothing_yet_is_not_looked_at_every_second() -> None:
+    """What the attempt before it had counted is shown until there is news."""
+    old = ProgressStatus(step=LOAD, files=5000, message="5,000 files", update_time=rfc3339(NOW - 3600))
+    load = LoadStatus(attempt=2, start_time=rfc3339(NOW - 600))
+    status = at(Phase.LOADING_METADATA).model_copy(update={"progress": old, "load": load})
+    idle = observed_dataset(status=status, jobs=(dataset_job(LOAD, JobState.RUNNING, attempt=2),))
+    nothing = replace(idle, progress=ProgressSample(Progress(step=LOAD, files=0), idle.now - 1))
+    assert decide_dataset(nothing).requeue_after == decide_dataset(idle).requeue_after
+    assert decide_dataset(nothing).status == decide_dataset(idle).status

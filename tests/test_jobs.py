@@ -191,6 +191,7 @@ def _condition(kind: str, **more: str) -> dict[str, Any]:
 
 RUNNING = _pod("p", "Running", {"running": {}})
 COMPLETE = Result("load", "Complete", totals=Totals(1, 2, 3))
+ENDED = _pod("p", "Succeeded", {"terminated": {"exitCode": 0, "message": COMPLETE.to_json()}})
 
 
 @pytest.mark.parametrize(
@@ -200,9 +201,10 @@ COMPLETE = Result("load", "Complete", totals=Totals(1, 2, 3))
         (_job({"startTime": "2026-01-01T00:00:02Z"}), [], JobState.STARTING),
         (_job({}), [_pod("p", "Pending", {"waiting": {"reason": "ImagePullBackOff"}})], JobState.STARTING),
         (_job({}), [RUNNING], JobState.RUNNING),
-        (_job(_condition("SuccessCriteriaMet")), [_pod("p", "Succeeded", {"terminated": {}})], JobState.SUCCEEDED),
-        (_job({}), [_pod("p", "Succeeded", {"terminated": {}}), RUNNING], JobState.RUNNING),
-        (_job({}, suspend=True), [_pod("p", "Succeeded", {"terminated": {}})], JobState.SUSPENDED),
+        (_job(_condition("SuccessCriteriaMet")), [ENDED], JobState.SUCCEEDED),
+        (_job({}), [_pod("p", "Succeeded", {"terminated": {}})], JobState.RUNNING),
+        (_job({}), [ENDED, RUNNING], JobState.RUNNING),
+        (_job({}, suspend=True), [ENDED], JobState.SUSPENDED),
         (_job({}), [_pod("p", "Failed", {"terminated": {}})], JobState.RUNNING),
         (_job(_condition("Complete")), [], JobState.SUCCEEDED),
         (_job(_condition("Failed", reason="BackoffLimitExceeded")), [], JobState.FAILED),
@@ -212,9 +214,8 @@ COMPLETE = Result("load", "Complete", totals=Totals(1, 2, 3))
 def test_the_state_of_a_job_follows_from_its_conditions_and_newest_pod(
     job: dict[str, Any], pods: list[dict[str, Any]], state: JobState
 ) -> None:
-    """It succeeds with its pod, of which its controller tells later; it fails when its condition says so.
-
-    Before that, its controller may try again.
+    """It succeeds with the last words of its pod, of which its controller tells later; it fails when its condition
+    says so: before that, its controller may try again.
     """
     assert job_view(job, pods).state is state
 

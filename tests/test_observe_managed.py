@@ -61,7 +61,6 @@ class World:
             ControllerConfig(),
             now=lambda: NOW,
             snapshot=none,
-            progress=none,
             line=lambda _: "",
             follow=none,
         )

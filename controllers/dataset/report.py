@@ -175,8 +175,8 @@ def progress_due(seen: Observed, status: DatasetStatus) -> float | None:
     last = epoch(status.progress.update_time)
     if seen.progress is None or last is None or not current(status):
         return None
-    new = seen.progress.progress
-    if new.files == status.progress.files and (new.files or _words(new) in ("", status.progress.message)):
+    new, old = seen.progress.progress, status.progress
+    if not (text := _words(new)) or (new.files == old.files and (new.files or text == old.message)):
         return None
     return max(1.0, last + pause(last, epoch(of(status, current(status)).start_time)) - seen.now)
 
