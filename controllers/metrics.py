@@ -122,7 +122,7 @@ class ControllerMetrics:
         self._active, self._seconds = families.active.labels(name), families.seconds.labels(name)
         self._results = {result: families.results.labels(name, result) for result in RESULTS}
         self._errors, self._terminal = families.errors.labels(name), families.terminal.labels(name)
-        self._panics, self._timeouts = families.panics.labels(name), families.timeouts.labels(name)
+        self._panics = families.panics.labels(name)
 
     def started(self) -> None:
         """Count a worker that begins a reconcile; each needs its ``ended``."""
@@ -138,10 +138,6 @@ class ControllerMetrics:
         self._results[result].inc()
         for happened, counter in ((result == "error", self._errors), (terminal, self._terminal), (panic, self._panics)):
             counter.inc(1 if happened else 0)
-
-    def timed_out(self) -> None:
-        """Count a reconcile that used up its own time."""
-        self._timeouts.inc()
 
 
 class ReflectorMetrics:
@@ -206,7 +202,6 @@ class _Controllers:
         self.errors = _counter(registry, f"{prefix}reconcile_errors_total", "Reconciles that failed.", by)
         self.terminal = _counter(registry, f"{prefix}terminal_reconcile_errors_total", "Failures not tried again.", by)
         self.panics = _counter(registry, f"{prefix}reconcile_panics_total", "Reconciles ended by a bug.", by)
-        self.timeouts = _counter(registry, f"{prefix}reconcile_timeouts_total", "Reconciles that took too long.", by)
         name = f"{prefix}reconcile_time_seconds"
         self.seconds = _histogram(registry, name, "How long a reconcile takes.", by, _RECONCILE_BUCKETS)
         self.most = _gauge(registry, f"{prefix}max_concurrent_reconciles", "Workers.", by)
