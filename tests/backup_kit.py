@@ -196,7 +196,7 @@ class World:
     def drop(self, found: JobView) -> None:
         """Let somebody delete a Job by hand."""
         del self.jobs[found.name]
-        self.pods.discard(found.pod)
+        self._stop(found.pod)
         self.dropped = True
 
     def end(self, found: JobView, code: int = 0) -> None:

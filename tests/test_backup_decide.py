@@ -557,6 +557,22 @@ def test_a_job_that_only_waits_for_its_lost_pod_is_not_waited_for() -> None:
         assert len(waiting.children) == (found is alive), "which is deleted first"
 
 
+@pytest.mark.parametrize("failed", [False, True])
+def test_no_second_writer_is_made_beside_a_pod_that_may_write(failed: bool) -> None:
+    """Somebody deleted its Job, or that has failed; when the pod is lost, it would give up its turn to the second."""
+    jobs = (job(TAKE, JobState.FAILED, code=Exit.BACKUP_FAILED),) if failed else ()
+    waiting = decide(observed(status=begun(), jobs=jobs, running_pods=(POD,)))
+    assert (created(waiting), why(waiting)[0]) == ([], "BackupFailed" if failed else "JobDeleted")
+    assert f"waiting for {POD} to end" in why(waiting)[1]
+    assert waiting.requeue_after is not None
+    later = status_of(waiting)
+    lost = decide(observed(status=later, now=NOW + 700, lost_pods=(LostPod(POD, "n1"),)))
+    status = status_of(lost)
+    assert (created(lost), status.phase, status.failure_reason) == ([], BackupPhase.FAILED, "PodLost")
+    assert ("BackupFailed: it says why" if failed else "JobDeleted: its Job was deleted") in status.message
+    assert created(decide(observed(status=later, now=NOW + 700))), "it has ended"
+
+
 @pytest.mark.parametrize(("policy", "left"), [("Retain", {"complete"}), ("Delete", set[str]())])
 def test_a_verification_on_a_lost_node_is_made_elsewhere_and_says_at_last_that_nothing_is_known(
     policy: str, left: set[str]

@@ -80,7 +80,8 @@ def _pending(seen: Observed, status: DataBackupStatus, spec: DataBackupSpec) -> 
     if obstacle := check.waiting(seen, spec):
         (reason, text), again = obstacle
         return Step(status, reason, text, requeue_after=again)
-    return _create(seen, changed(status, location=jobs.location(seen.meta, spec)), spec)
+    status = changed(status, location=jobs.location(seen.meta, spec))
+    return _not_beside(seen, status) or _create(seen, status, spec)
 
 
 def _next(seen: Observed, status: DataBackupStatus, spec: DataBackupSpec) -> Step:
@@ -89,6 +90,8 @@ def _next(seen: Observed, status: DataBackupStatus, spec: DataBackupSpec) -> Ste
     if dataset.deleting or dataset.uid != (status.source.dataset_uid if status.source else ""):
         text = f"dataset {spec.dataset.name} was deleted before its backup was complete"
         return windup.fail(seen, status, reasons.DATASET_NOT_FOUND, text)
+    if step := _not_beside(seen, status):
+        return step
     if not dataset.ready:  # a master that is being loaded has a part: a backup of it would be restored as the whole
         text = f"waiting for dataset {spec.dataset.name} to be Ready: {dataset.why}"
         return Step(status, reasons.DATASET_NOT_READY, text)
@@ -97,6 +100,19 @@ def _next(seen: Observed, status: DataBackupStatus, spec: DataBackupSpec) -> Ste
         follows = f"attempt {mine.attempt} follows, {mine.failures} of {spec.backoff_limit + 1} failed"
         return Step(status, mine.last_reason, f"{mine.last_error}; {follows}", requeue_after=wait)
     return _create(seen, status, spec)
+
+
+def _not_beside(seen: Observed, status: DataBackupStatus) -> Step | None:
+    """Return the step while a pod of an earlier Job may write, which as a lost one keeps no turn; None: none may."""
+    mine = status.take
+    deleted = (reasons.JOB_DELETED, "its Job was deleted")
+    reason, text = deleted if mine.start_time or not mine.last_reason else (mine.last_reason, mine.last_error)
+    if seen.lost_writers:
+        return windup.fail(seen, status, reason, text)
+    if not seen.running_pods:
+        return None
+    text = f"{text}; waiting for {', '.join(seen.running_pods[:5])} to end"
+    return Step(status, reason, text, requeue_after=LOOK_AGAIN)
 
 
 def _create(seen: Observed, status: DataBackupStatus, spec: DataBackupSpec) -> Step:
