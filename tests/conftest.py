@@ -1,5 +1,6 @@
 """Fixtures that many files share; a file that needs another one has its own of that name."""
 
+import gc
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,9 @@ from devcluster.master import AlluxioMaster
 from tests.load_kit import Steps, make
 from tests.master_kit import Serve, Server
 from workqueue import FakeClock, WorkQueue
+
+#: By default Python looks for cycles so often that it took a tenth of the time of the pure tests.
+gc.set_threshold(50_000, 10, 10)
 
 
 @pytest.fixture
