@@ -545,16 +545,19 @@ def test_a_pod_that_ends_before_it_is_given_up_is_cleaned_up_after_as_ever() -> 
     assert world.files == set()
 
 
-def test_a_job_that_only_waits_for_its_lost_pod_is_not_waited_for() -> None:
-    """Somebody deleted it in the foreground, so it goes after its pod."""
-    held, lost = job(TAKE, JobState.DELETING), (LostPod(POD, "n1"),)
-    doomed = begun(failure_reason="DeadlineExceeded", message="late")
-    assert status_of(decide(observed(status=doomed, jobs=(held,), lost_pods=lost))).failure_reason == "PodLost"
+@pytest.mark.parametrize("lost", [POD, "an-older-one"])
+def test_a_job_that_is_being_deleted_is_not_waited_for_but_its_pod_is(lost: str) -> None:
+    """Somebody deleted it in the foreground, so it goes after its pod; or anybody's finalizer holds it for ever."""
+    doomed, held = begun(failure_reason="DeadlineExceeded", message="late"), job(TAKE, JobState.DELETING)
+    seen = observed(status=doomed, jobs=(held,))
+    assert why(decide(replace(seen, running_pods=(POD,))))[1].endswith(f"waiting for {POD} to end")
+    assert [command(body)[1] for body in created(decide(seen))] == [REMOVE]
+    seen = replace(seen, lost_pods=(LostPod(lost, "n1"),))
+    assert status_of(decide(seen)).failure_reason == "PodLost"
     alive = job(TAKE, JobState.RUNNING)
-    for found, pod in ((held, "another"), (alive, POD)):
-        waiting = decide(observed(status=doomed, jobs=(found,), lost_pods=(LostPod(pod, "n1"),)))
-        assert why(waiting)[1].endswith(f"waiting for {found.name} to end")
-        assert len(waiting.children) == (found is alive), "which is deleted first"
+    waiting = decide(replace(seen, jobs=(alive,)))
+    assert why(waiting)[1].endswith(f"waiting for {alive.name} to end")
+    assert len(waiting.children) == 1, "which is deleted first"
 
 
 @pytest.mark.parametrize("failed", [False, True])

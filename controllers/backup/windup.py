@@ -98,10 +98,9 @@ def _what_stays(status: DataBackupStatus) -> str:
 
 def _stop(seen: Observed, status: DataBackupStatus, reason: str) -> Step | None:
     """Return the step that ends every Job but those that remove; None where none of them runs, or only lost pods do."""
-    lost = {pod.name for pod in seen.lost_pods}  # they hold their Job, where it is deleted with its pods first
-    alive = [job for job in seen.jobs if job.step != REMOVE and not job.ended]
-    alive = [job for job in alive if job.state is not JobState.DELETING or job.pod not in lost]
-    doomed = tuple(Delete(JOB, job.name, job.uid) for job in alive if job.state is not JobState.DELETING)
+    # One that is being deleted makes no pod: a lost pod may hold it, or anybody's finalizer.
+    alive = [j for j in seen.jobs if not (j.step == REMOVE or j.ended or j.state is JobState.DELETING)]
+    doomed = tuple(Delete(JOB, job.name, job.uid) for job in alive)
     if not alive and not seen.running_pods:
         return None
     names = [job.name for job in alive] or list(seen.running_pods)
