@@ -15,13 +15,15 @@ def candidates(stores: Stores, now: float) -> list[Candidate]:
     It is asked at every event of a Job, so it looks at no more than it must.
     """
     pods = list(stores.pods.items())
-    running = {uid: pod for pod in pods if runs(pod) for uid in _owners(pod, "Job")}
-    done = {uid for pod in pods if has_succeeded(pod) for uid in _owners(pod, "Job")}
+    # Of two pods of a Job the one that somebody waits for comes last, and counts.
+    working = sorted(filter(runs, pods), key=lambda pod: not _is_given_up(pod, now))
+    running = {job: pod for pod in working for job in _jobs(pod)}
+    done = {job for pod in pods if has_succeeded(pod) for job in _jobs(pod)}
     found = []
     for job in stores.jobs.items():
-        uid = job["metadata"]["uid"]
-        pod = running.pop(uid, None)
-        if (uid not in done and _is_in_line(job)) or (pod and not _is_given_up(pod, now)):
+        key = job["metadata"]["namespace"], job["metadata"]["uid"]
+        pod = running.pop(key, None)
+        if (key not in done and _is_in_line(job)) or (pod and not _is_given_up(pod, now)):
             found.append(_candidate(job, pod, now))
     return found + [_candidate(pod, pod, now) for pod in running.values() if not _is_given_up(pod, now)]
 
@@ -29,6 +31,11 @@ def candidates(stores: Stores, now: float) -> list[Candidate]:
 def _is_given_up(pod: dict[str, Any], now: float) -> bool:
     """Whether nobody waits for the pod any more: one of a backup, whose result will not be asked for."""
     return BACKUP in pod["metadata"].get("labels", {}) and lost(pod, now)
+
+
+def _jobs(pod: dict[str, Any]) -> set[tuple[str, str]]:
+    """Return namespace and uid of the Jobs that a pod says it is of: one of another namespace it cannot be of."""
+    return {(pod["metadata"]["namespace"], uid) for uid in _owners(pod, "Job")}
 
 
 def _owners(obj: dict[str, Any], kind: str = "") -> set[str]:

@@ -173,3 +173,27 @@ def test_a_lost_pod_of_a_backup_that_is_stopped_gives_its_turn_to_who_waits(
     released = plan(candidates(stores, NOW), 4).release
 
     assert [each.name for each in released] == ["default/load"] * turn
+
+
+@pytest.mark.parametrize("order", [("lost", "lives"), ("lives", "lost")], ids=" ".join)
+def test_of_two_pods_of_a_job_the_one_that_is_not_lost_keeps_its_turn(order: tuple[str, str]) -> None:
+    stores = Stores.of(())
+    for name in order:
+        found = pod(due=NOW - LOST_SECONDS if name == "lost" else None)
+        found["metadata"] |= {"name": name, "annotations": {MASTERS: '["m:19998"]'}}
+        stores.pods.upsert(found)
+
+    assert [each.name for each in candidates(stores, NOW)] == ["default/lives"]
+
+
+def test_a_job_whose_pod_is_lost_is_not_taken_for_one_that_never_began() -> None:
+    """Its place is not given away while its deadline is still to come."""
+    stores = Stores.of(())
+    stores.pods.upsert(pod(due=NOW - LOST_SECONDS))
+    about = {"namespace": "default", "name": "nightly", "uid": "j", "resourceVersion": "1"}
+    begun = {"startTime": rfc3339(NOW - 9 * LOST_SECONDS)}
+    stores.jobs.upsert({"metadata": about, "spec": {"suspend": False}, "status": begun})
+
+    (found,) = candidates(stores, NOW)
+
+    assert (found.name, found.released, found.idle) == ("default/nightly", True, False)
