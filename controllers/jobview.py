@@ -18,7 +18,6 @@ def job_view(job: dict[str, Any], pods: Sequence[dict[str, Any]]) -> JobView:
     ordered = sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")))
     newest = ordered[-1] if ordered else None
     ended = next((found for pod in reversed(ordered) if (found := _terminated(pod))), None)
-    result = _result(ended, cli=labels.get(LOADER) == Loader.ALLUXIO_CLI)
     failed, complete = _condition(status, "Failed"), _condition(status, "Complete")
     finished = (failed or complete or {}).get("lastTransitionTime") or status.get("completionTime")
     return JobView(
@@ -27,7 +26,7 @@ def job_view(job: dict[str, Any], pods: Sequence[dict[str, Any]]) -> JobView:
         step=labels.get(STEP, ""),
         run=_number(labels.get(RUN)),
         attempt=_number(labels.get(ATTEMPT)),
-        state=_state(job, ordered, failed, complete, told=result is not None),
+        state=_state(job, newest, failed, complete),
         created=epoch(meta.get("creationTimestamp")) or 0.0,
         # By our own clock, and since the first time: being suspended in between resets the Job's own start.
         started=epoch((meta.get("annotations") or {}).get(RELEASED)) or epoch(status.get("startTime")),
@@ -37,7 +36,7 @@ def job_view(job: dict[str, Any], pods: Sequence[dict[str, Any]]) -> JobView:
         waiting=waiting_reason(newest),
         exit_code=ended.get("exitCode") if ended else None,
         oom_killed=bool(ended) and ended is not None and ended.get("reason") == "OOMKilled",
-        result=result,
+        result=_result(ended, cli=labels.get(LOADER) == Loader.ALLUXIO_CLI),
         failure=(failed or {}).get("reason", ""),
         failure_message=(failed or {}).get("message", ""),
     )
@@ -56,7 +55,7 @@ def has_ended(job: dict[str, Any]) -> bool:
 
 
 def has_succeeded(pod: dict[str, Any]) -> bool:
-    """Whether the pod did its Job's work. The Job's controller says Complete up to a second later: nobody need wait."""
+    """Whether the pod did its Job's work. The Job's controller says Complete up to a second later."""
     return bool(pod.get("status", {}).get("phase") == "Succeeded")
 
 
@@ -91,12 +90,7 @@ def waiting_reason(pod: dict[str, Any] | None) -> str:
 
 
 def _state(
-    job: dict[str, Any],
-    pods: Sequence[dict[str, Any]],
-    failed: dict[str, Any] | None,
-    complete: dict[str, Any] | None,
-    *,
-    told: bool,
+    job: dict[str, Any], pod: dict[str, Any] | None, failed: dict[str, Any] | None, complete: dict[str, Any] | None
 ) -> JobState:
     if job["metadata"].get("deletionTimestamp"):
         return JobState.DELETING
@@ -106,9 +100,7 @@ def _state(
         return JobState.FAILED
     if job["spec"].get("suspend"):
         return JobState.SUSPENDED
-    if told and has_succeeded(pods[-1]) and _terminated(pods[-1]) and not any(map(runs, pods)):
-        return JobState.SUCCEEDED
-    phase = pods[-1].get("status", {}).get("phase") if pods else ""
+    phase = (pod or {}).get("status", {}).get("phase")
     return JobState.RUNNING if phase in ("Running", "Succeeded", "Failed") else JobState.STARTING
 
 

@@ -201,7 +201,7 @@ ENDED = _pod("p", "Succeeded", {"terminated": {"exitCode": 0, "message": COMPLET
         (_job({"startTime": "2026-01-01T00:00:02Z"}), [], JobState.STARTING),
         (_job({}), [_pod("p", "Pending", {"waiting": {"reason": "ImagePullBackOff"}})], JobState.STARTING),
         (_job({}), [RUNNING], JobState.RUNNING),
-        (_job(_condition("SuccessCriteriaMet")), [ENDED], JobState.SUCCEEDED),
+        (_job(_condition("SuccessCriteriaMet")), [ENDED], JobState.RUNNING),
         (_job({}), [_pod("p", "Succeeded", {"terminated": {}})], JobState.RUNNING),
         (_job({}), [ENDED, RUNNING], JobState.RUNNING),
         (_job({}, suspend=True), [ENDED], JobState.SUSPENDED),
@@ -214,9 +214,7 @@ ENDED = _pod("p", "Succeeded", {"terminated": {"exitCode": 0, "message": COMPLET
 def test_the_state_of_a_job_follows_from_its_conditions_and_newest_pod(
     job: dict[str, Any], pods: list[dict[str, Any]], state: JobState
 ) -> None:
-    """It succeeds with the last words of its pod, of which its controller tells later; it fails when its condition
-    says so: before that, its controller may try again.
-    """
+    """A Job is over only when its condition says so: its pods may still be cleaned up before."""
     assert job_view(job, pods).state is state
 
 
