@@ -38,7 +38,7 @@ _FORMAT = (
     'journal=$1; backup=$2; shift 2; mkdir -p "$@"; '
     'for file in "$journal"/*/*/logs/* "$journal"/*/*/checkpoints/*; do if [ -e "$file" ]; then exit 0; fi; done; '
     f'if [ -n "$backup" ] && [ ! -e "$backup" ]; then exit {JOURNAL_LOST_EXIT}; fi; '
-    "exec env JAVA_TOOL_OPTIONS=-XX:TieredStopAtLevel=1 alluxio formatMaster"  # optimizing so short a run costs more than it saves
+    "exec env JAVA_TOOL_OPTIONS=-XX:TieredStopAtLevel=1 alluxio formatMaster"  # optimizing costs more than it saves
 )
 #: A process without heap is worse than none: it answers some requests.
 _JAVA = "-XX:+ExitOnOutOfMemoryError"
